@@ -1,0 +1,189 @@
+//! What is recorded when a person opts out or comes back.
+//!
+//! An [`Event`] is one fact: who, what, when (twice: by the person's clock and by ours), and
+//! from where. Events are never changed; the journal orders them by sequence.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::number::{Number, SubscriberKey};
+use crate::time::Timestamp;
+
+/// Defines a closed list of words with a stable code for the disk and a stable word for people.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident, $what:literal { $($(#[$vmeta:meta])* $variant:ident = $code:literal, $word:literal;)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$vmeta])* $variant,)+ }
+
+        impl $name {
+            /// Every value, in the order of its code.
+            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
+
+            /// The word for people and files.
+            pub const fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $word,)+ }
+            }
+
+            /// The code on disk. Never reused.
+            pub const fn code(self) -> u8 {
+                match self { $($name::$variant => $code,)+ }
+            }
+
+            /// The value behind a code on disk; `None` for a code that this release doesn't know.
+            pub const fn from_code(code: u8) -> Option<$name> {
+                match code { $($code => Some($name::$variant),)+ _ => None }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<$name, UnknownWord> {
+                $name::ALL.iter().copied().find(|value| value.as_str() == text).ok_or_else(|| UnknownWord {
+                    what: $what,
+                    got: text.chars().take(40).collect(),
+                    known: $name::ALL.iter().map(|value| value.as_str()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+    };
+}
+
+words! {
+    /// What the person did.
+    Action, "action" {
+        /// Asked not to be messaged.
+        OptOut = 1, "opt-out";
+        /// Asked to be messaged again.
+        Resubscribe = 2, "resubscribe";
+    }
+}
+
+words! {
+    /// Where an event came from.
+    Source, "source" {
+        /// Posted by a program.
+        Api = 1, "api";
+        /// A word in a conversation (STOP, BAJA …).
+        Keyword = 2, "keyword";
+        /// A button under a message.
+        Button = 3, "button";
+        /// The messaging app's own preference setting.
+        Preference = 4, "preference";
+        /// A list loaded in bulk.
+        Import = 5, "import";
+        /// An outside do-not-contact list.
+        Registry = 6, "registry";
+        /// A person in support or compliance, by hand.
+        Agent = 7, "agent";
+        /// The carrier or provider reported that the person blocks us.
+        Carrier = 8, "carrier";
+    }
+}
+
+words! {
+    /// What an opt-out covers.
+    Tier, "tier" {
+        /// Marketing messages only.
+        Marketing = 1, "marketing";
+        /// Every message.
+        All = 2, "all";
+    }
+}
+
+/// A word that is none of the allowed ones.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("\"{got}\" is not a known {what}: use one of {known}")]
+pub struct UnknownWord {
+    what: &'static str,
+    got: String,
+    known: String,
+}
+
+/// What many events of one request or one file have in common. Empty strings mean "not given".
+#[derive(Clone, PartialEq, Eq)]
+pub struct Details {
+    /// What the person did.
+    pub action: Action,
+    /// Where the event came from.
+    pub source: Source,
+    /// What an opt-out covers.
+    pub tier: Tier,
+    /// The channel on which it was said, such as `whatsapp` or `sms`.
+    pub channel: String,
+    /// The sender to whom it was said.
+    pub sender: String,
+    /// The brand behind the sender.
+    pub brand: String,
+    /// The word that the person used.
+    pub word: String,
+    /// The campaign that caused it.
+    pub campaign: String,
+    /// The provider's id of the message; the same id twice is one event.
+    pub message_id: String,
+    /// Who recorded it, when a person did.
+    pub operator: String,
+    /// Free text, for resubscribes the reason.
+    pub note: String,
+}
+
+impl Details {
+    /// Details of which only the action and the source are known; the tier is marketing.
+    pub fn new(action: Action, source: Source) -> Details {
+        Details {
+            action,
+            source,
+            tier: Tier::Marketing,
+            channel: String::new(),
+            sender: String::new(),
+            brand: String::new(),
+            word: String::new(),
+            campaign: String::new(),
+            message_id: String::new(),
+            operator: String::new(),
+            note: String::new(),
+        }
+    }
+}
+
+/// Names the fields that are set, never their text: notes and words may hold personal data.
+impl fmt::Debug for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Details({} from {})", self.action, self.source)
+    }
+}
+
+/// One recorded fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Position in the journal: 1, 2, 3 …, never reused.
+    pub sequence: u64,
+    /// When the person acted.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
+    pub received_at: Timestamp,
+    /// The number under which all spellings of this phone meet.
+    pub key: SubscriberKey,
+    /// The number as it was read.
+    pub number: Number,
+    /// The number as it was written in the request or file.
+    pub raw: String,
+    /// The sequence of the event before this one for the same subscriber; 0 when it is the first.
+    pub previous: u64,
+    /// Everything else.
+    pub details: Details,
+}
