@@ -12,7 +12,9 @@
 //! - [`table`]: files of records; knows nothing of phones.
 //! - [`scrub`]: the parallel filter, recipients in, verdicts and rows out.
 
+pub mod disk;
 pub mod event;
+pub mod journal;
 pub mod number;
 pub mod scrub;
 pub mod snapshot;

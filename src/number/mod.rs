@@ -34,3 +34,30 @@ impl fmt::Debug for SubscriberKey {
         write!(f, "SubscriberKey")
     }
 }
+
+/// Temporary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Folding {
+    /// Tier 2.
+    pub tier2: bool,
+}
+impl Folding {
+    /// Version.
+    pub const VERSION: u32 = 1;
+}
+/// Temporary.
+pub const METADATA_RELEASE: &str = "9.0.42";
+/// Temporary.
+pub fn fold(number: Number, _folding: Folding) -> SubscriberKey {
+    SubscriberKey(number.0)
+}
+impl Number {
+    /// Temporary.
+    pub fn from_e164(value: u64) -> Option<Number> {
+        (value >= 100).then_some(Number(value))
+    }
+    /// Temporary.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,548 @@
+//! The append log: every event is a record here before it is anywhere else.
+//!
+//! Promises: an event whose [`JournalWriter::sync`] returned survives loss of power; events are
+//! never changed or reordered; damage of what was acknowledged is told from a torn end and
+//! refused ([`JournalError::Damaged`]). Reading a range of dates or one event touches only the
+//! records that can match.
+//!
+//! The journal is a row of segments. All but the newest, active one are sealed: complete, with
+//! an index beside them, listed in the manifest with a checksum of the whole file. Leaves to
+//! `store`: which segments there are, and what the events amount to.
+
+mod error;
+pub mod format;
+mod index;
+mod payload;
+mod record;
+mod recover;
+mod segment;
+mod varint;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::Xxh3;
+
+pub use error::JournalError;
+pub use record::{Record, Row, Spelling};
+pub use writer::JournalWriter;
+
+use crate::disk::{Disk, DiskFile, read_all};
+use crate::event::{Action, Event, Source};
+use crate::number::Folding;
+use crate::time::Timestamp;
+use format::{
+    IndexEntry, RECORD_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX, SEGMENT_HEADER_BYTES, Seal,
+    index_name, segment_name,
+};
+use index::{GrowingIndex, SealedIndex, find, message_hash};
+use recover::Stretch;
+use segment::{Cursor, End, Identity, Walked, read_header, walk};
+
+/// Longer than this no segment can be: it is sealed when it has passed [`SEGMENT_BYTES_MAX`],
+/// which one last write can overstep.
+const SEGMENT_BYTES_LIMIT: u64 = SEGMENT_BYTES_MAX + 8 * RECORD_PAYLOAD_BYTES_MAX as u64;
+
+/// Read at once when records are gone through in order.
+const SCAN_WINDOW_BYTES: usize = 1 << 20;
+/// Read at once when a single record is wanted.
+const POINT_WINDOW_BYTES: usize = 4096;
+
+/// A sealed segment, as the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub segment: u64,
+    /// Sequence of its first event.
+    pub first_sequence: u64,
+    /// Sequence of its last event.
+    pub last_sequence: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// xxh3-64 of the file, hexadecimal.
+    pub xxh3: String,
+}
+
+/// Whose journal this is and how its numbers become keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalIdentity {
+    /// The store's id.
+    pub store: [u8; 16],
+    /// How its numbers are folded.
+    pub folding: Folding,
+}
+
+/// What an index tells of an event without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// What the person did.
+    pub action: Action,
+    /// Where the event came from.
+    pub source: Source,
+    /// When the person acted.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
+    pub received_at: Timestamp,
+}
+
+/// A sealed segment, opened when it is first needed.
+#[derive(Debug)]
+struct SealedSegment {
+    info: SegmentInfo,
+    opened: OnceLock<OpenedSegment>,
+}
+
+#[derive(Debug)]
+struct OpenedSegment {
+    file: Box<dyn DiskFile>,
+    index: SegmentIndex,
+}
+
+#[derive(Debug)]
+enum SegmentIndex {
+    Stored(SealedIndex),
+    Rebuilt(GrowingIndex),
+}
+
+impl SegmentIndex {
+    fn entries(&self) -> &[IndexEntry] {
+        match self {
+            SegmentIndex::Stored(index) => index.entries(),
+            SegmentIndex::Rebuilt(index) => &index.entries,
+        }
+    }
+}
+
+/// The newest segment, which still grows.
+#[derive(Clone, Debug)]
+struct ActiveSegment {
+    segment: u64,
+    generation: u64,
+    file: Arc<dyn DiskFile>,
+    index: Arc<GrowingIndex>,
+    /// Offset behind the last intact record.
+    end: u64,
+    sealed: bool,
+}
+
+/// A journal open for reading. Cheap to clone; clones share what they have opened.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    disk: Arc<dyn Disk>,
+    identity: JournalIdentity,
+    sealed: Vec<Arc<SealedSegment>>,
+    active: ActiveSegment,
+    /// Sequence of the event that comes next.
+    next_sequence: u64,
+}
+
+impl Journal {
+    /// Opens the segments that the manifest lists and reads all of the active one, handing its
+    /// records to `visit` together with those of sealed segments past `after`.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing, damaged or of another store, or the disk refuses.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        identity: JournalIdentity,
+        sealed: &[SegmentInfo],
+        active: u64,
+        after: u64,
+        mut visit: impl FnMut(Record) -> Result<(), JournalError>,
+    ) -> Result<Journal, JournalError> {
+        let sealed: Vec<Arc<SealedSegment>> = sealed
+            .iter()
+            .map(|info| Arc::new(SealedSegment { info: info.clone(), opened: OnceLock::new() }))
+            .collect();
+        let next_sequence = sealed.last().map_or(1, |segment| segment.info.last_sequence + 1);
+        let place = Identity { store: identity.store, segment: active };
+        let file: Arc<dyn DiskFile> = Arc::from(disk.open(&segment_name(active))?);
+        let header = read_header(&*disk, &*file, place)?;
+        let mut journal = Journal {
+            active: ActiveSegment {
+                segment: active,
+                generation: header.generation.get(),
+                file,
+                index: Arc::default(),
+                end: SEGMENT_HEADER_BYTES as u64,
+                sealed: false,
+            },
+            disk,
+            identity,
+            sealed,
+            next_sequence,
+        };
+        if header.first_sequence.get() != next_sequence {
+            return Err(journal.damaged(active, 0, "the segment does not continue the one before"));
+        }
+        journal.visit_sealed_after(after, &mut visit)?;
+        let mut skip_folded = |record: Record| {
+            if record.first_sequence() > after { visit(record) } else { Ok(()) }
+        };
+        journal.catch_up(&mut skip_folded)?;
+        Ok(journal)
+    }
+
+    /// Reads what has been appended since, and hands the records to `visit`.
+    /// `true` when the active segment was found sealed: a newer manifest names its successor.
+    ///
+    /// # Errors
+    ///
+    /// When what was appended is damaged, or the store was deleted.
+    pub fn catch_up(
+        &mut self,
+        visit: &mut dyn FnMut(Record) -> Result<(), JournalError>,
+    ) -> Result<bool, JournalError> {
+        // Another writer may be cutting a torn end off and writing anew while this reads: what
+        // was seen is then a mixture, and the next look finds it whole.
+        const LOOKS: usize = 2;
+        for look in 1..=LOOKS {
+            let length = self.active.file.len()?;
+            if length == self.active.end || self.active.sealed {
+                if !self.active.file.is_linked()? {
+                    let file = self.disk.path_of(&segment_name(self.active.segment));
+                    return Err(JournalError::Deleted { file });
+                }
+                break;
+            }
+            if length < self.active.end {
+                return Err(self.damaged(
+                    self.active.segment,
+                    length,
+                    "the file has become shorter than what was read from it",
+                ));
+            }
+            match self.read_tail(length, visit) {
+                Err(JournalError::Damaged { .. }) if look < LOOKS => {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                Err(error) => return Err(error),
+                Ok(walked) => {
+                    self.active.sealed = walked.end == End::Sealed;
+                    break;
+                }
+            }
+        }
+        Ok(self.active.sealed)
+    }
+
+    fn read_tail(
+        &mut self,
+        length: u64,
+        visit: &mut dyn FnMut(Record) -> Result<(), JournalError>,
+    ) -> Result<Walked, JournalError> {
+        let base = self.active.end;
+        if length > SEGMENT_BYTES_LIMIT {
+            return Err(self.damaged(self.active.segment, length, "the segment is too long"));
+        }
+        let mut bytes = vec![0; (length - base) as usize];
+        let read = self.active.file.read_at(&mut bytes, base)?;
+        let stretch = Stretch {
+            seal: Seal::new(self.identity.store),
+            segment: self.active.segment,
+            generation: self.active.generation,
+            base,
+            bytes: &bytes[..read],
+        };
+        let mut index = GrowingIndex::default();
+        let (mut taken, mut next) = (Vec::new(), self.next_sequence);
+        let walked = walk(
+            &*self.disk,
+            &stretch,
+            self.next_sequence,
+            &mut index,
+            &self.identity.store,
+            |record| {
+                next = record.first_sequence() + record.rows() as u64;
+                taken.push(record);
+                Ok(())
+            },
+        )?;
+        debug_assert_eq!(next, walked.next_sequence);
+        for record in taken {
+            visit(record)?;
+        }
+        let whole = Arc::make_mut(&mut self.active.index);
+        whole.entries.append(&mut index.entries);
+        whole.messages.append(&mut index.messages);
+        self.active.end = walked.offset;
+        self.next_sequence = walked.next_sequence;
+        Ok(walked)
+    }
+
+    fn visit_sealed_after(
+        &self,
+        after: u64,
+        visit: &mut dyn FnMut(Record) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        for segment in self.sealed.iter().filter(|it| it.info.last_sequence > after) {
+            let opened = self.opened(segment)?;
+            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
+            for entry in opened.index.entries() {
+                if entry.first_sequence.get() > after {
+                    visit(cursor.record(entry)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sequence of the newest event; 0 before the first.
+    pub fn sequence(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// How numbers become keys in this journal.
+    pub fn folding(&self) -> Folding {
+        self.identity.folding
+    }
+
+    /// The event of a sequence; `None` for one that was never given.
+    ///
+    /// # Errors
+    ///
+    /// When its record is damaged or can't be read.
+    pub fn event(&self, sequence: u64) -> Result<Option<Event>, JournalError> {
+        let Some(record) = self.record(sequence)? else { return Ok(None) };
+        let row = (sequence - record.first_sequence()) as usize;
+        Ok(Some(record.event(row, self.identity.folding)))
+    }
+
+    /// The record that holds a sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn record(&self, sequence: u64) -> Result<Option<Record>, JournalError> {
+        self.with_entry(sequence, |entry, file, segment| {
+            self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)
+        })
+    }
+
+    /// When and whence the event of a sequence came, from the index where that suffices.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn stamp(&self, sequence: u64) -> Result<Option<Stamp>, JournalError> {
+        self.with_entry(sequence, |entry, file, segment| {
+            let damaged = || self.damaged(segment, entry.offset.get(), "an index entry is unknown");
+            let occurred_at = if entry.occurred_min == entry.occurred_max {
+                Timestamp::from_millis(entry.occurred_min.get())
+            } else {
+                let record = self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)?;
+                record.occurred_at((sequence - entry.first_sequence.get()) as usize)
+            };
+            Ok(Stamp {
+                action: Action::from_code(entry.action).ok_or_else(damaged)?,
+                source: Source::from_code(entry.source).ok_or_else(damaged)?,
+                occurred_at,
+                received_at: Timestamp::from_millis(entry.received_at.get()),
+            })
+        })
+    }
+
+    fn with_entry<T>(
+        &self,
+        sequence: u64,
+        then: impl FnOnce(&IndexEntry, &dyn DiskFile, u64) -> Result<T, JournalError>,
+    ) -> Result<Option<T>, JournalError> {
+        let behind = self.sealed.partition_point(|it| it.info.first_sequence <= sequence);
+        let sealed = behind.checked_sub(1).map(|at| &self.sealed[at]);
+        if let Some(segment) = sealed.filter(|it| sequence <= it.info.last_sequence) {
+            let opened = self.opened(segment)?;
+            let entry = find(opened.index.entries(), sequence);
+            let number = segment.info.segment;
+            return entry.map(|entry| then(entry, &*opened.file, number)).transpose();
+        }
+        let entry = find(&self.active.index.entries, sequence);
+        entry.map(|entry| then(entry, &*self.active.file, self.active.segment)).transpose()
+    }
+
+    /// Goes through the records whose index entries `wanted` accepts, in order of sequence,
+    /// until `visit` gives `false`. Other records are not read.
+    ///
+    /// # Errors
+    ///
+    /// When a record is damaged or can't be read, and what `visit` gives.
+    pub fn scan<E: From<JournalError>>(
+        &self,
+        mut wanted: impl FnMut(&Span) -> bool,
+        mut visit: impl FnMut(&Record) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        for segment in &self.sealed {
+            let opened = self.opened(segment)?;
+            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
+            for entry in opened.index.entries() {
+                if wanted(&Span::of(entry)) && !visit(&cursor.record(entry)?)? {
+                    return Ok(());
+                }
+            }
+        }
+        let mut cursor = self.cursor(&*self.active.file, self.active.segment, SCAN_WINDOW_BYTES);
+        for entry in &self.active.index.entries {
+            if wanted(&Span::of(entry)) && !visit(&cursor.record(entry)?)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The events that carry a message id, oldest first. Those of one record are represented by
+    /// its first row's sequence.
+    ///
+    /// # Errors
+    ///
+    /// When a candidate can't be read.
+    pub fn records_of_message(&self, message_id: &str) -> Result<Vec<Record>, JournalError> {
+        let hash = message_hash(&self.identity.store, message_id);
+        let mut sequences = Vec::new();
+        for segment in &self.sealed {
+            match &self.opened(segment)?.index {
+                SegmentIndex::Stored(index) => {
+                    let messages = index.messages();
+                    let first = messages.partition_point(|entry| entry.hash.get() < hash);
+                    let equal = messages[first..].iter().take_while(|it| it.hash.get() == hash);
+                    sequences.extend(equal.map(|entry| entry.sequence.get()));
+                }
+                SegmentIndex::Rebuilt(index) => sequences.extend(index.of_message(hash)),
+            }
+        }
+        sequences.extend(self.active.index.of_message(hash));
+        let mut records = Vec::new();
+        for sequence in sequences {
+            records
+                .extend(self.record(sequence)?.filter(|it| it.details().message_id == message_id));
+        }
+        Ok(records)
+    }
+
+    /// Reads every byte of a sealed segment and compares it with the manifest.
+    ///
+    /// # Errors
+    ///
+    /// At the first damage.
+    pub fn verify_sealed(
+        &self,
+        info: &SegmentInfo,
+        visit: impl FnMut(Record) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let (walked, bytes, _) = self.read_sealed(info, visit)?;
+        let mut hash = Xxh3::new();
+        hash.update(&bytes);
+        let last = walked.next_sequence - 1;
+        let what = if hex(hash.digest()) != info.xxh3 || bytes.len() as u64 != info.bytes {
+            "the file is not the one that the manifest lists"
+        } else if walked.end != End::Sealed || last != info.last_sequence {
+            "the segment does not end where the manifest says"
+        } else {
+            return Ok(());
+        };
+        Err(self.damaged(info.segment, walked.offset, what))
+    }
+
+    fn read_sealed(
+        &self,
+        info: &SegmentInfo,
+        visit: impl FnMut(Record) -> Result<(), JournalError>,
+    ) -> Result<(Walked, Vec<u8>, GrowingIndex), JournalError> {
+        let place = Identity { store: self.identity.store, segment: info.segment };
+        let name = segment_name(info.segment);
+        let file = self.disk.open(&name)?;
+        let header = read_header(&*self.disk, &*file, place)?;
+        let bytes = read_all(&*self.disk, &name, SEGMENT_BYTES_LIMIT)?;
+        let stretch = Stretch {
+            seal: Seal::new(self.identity.store),
+            segment: info.segment,
+            generation: header.generation.get(),
+            base: SEGMENT_HEADER_BYTES as u64,
+            bytes: bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(),
+        };
+        let mut index = GrowingIndex::default();
+        let store = &self.identity.store;
+        let walked = walk(&*self.disk, &stretch, info.first_sequence, &mut index, store, visit)?;
+        if let End::Torn(what) = walked.end {
+            return Err(self.damaged(info.segment, walked.offset, what));
+        }
+        Ok((walked, bytes, index))
+    }
+
+    fn opened<'s>(&self, segment: &'s SealedSegment) -> Result<&'s OpenedSegment, JournalError> {
+        if let Some(opened) = segment.opened.get() {
+            return Ok(opened);
+        }
+        let info = &segment.info;
+        let stored = self
+            .disk
+            .map(&index_name(info.segment))
+            .ok()
+            .and_then(|bytes| SealedIndex::open(bytes, self.identity.store, info.segment));
+        let index = match stored {
+            Some(index) => SegmentIndex::Stored(index),
+            None => SegmentIndex::Rebuilt(self.read_sealed(info, |_| Ok(()))?.2),
+        };
+        let file = self.disk.open(&segment_name(info.segment))?;
+        if file.len()? != info.bytes {
+            let what = "the file's length is not the one that the manifest lists";
+            return Err(self.damaged(info.segment, file.len()?, what));
+        }
+        Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
+    }
+
+    fn cursor<'a>(
+        &'a self,
+        file: &'a dyn DiskFile,
+        segment: u64,
+        window_bytes: usize,
+    ) -> Cursor<'a> {
+        Cursor::new(&*self.disk, file, Seal::new(self.identity.store), segment, window_bytes)
+    }
+
+    fn damaged(&self, segment: u64, offset: u64, what: &'static str) -> JournalError {
+        JournalError::Damaged { file: self.disk.path_of(&segment_name(segment)), offset, what }
+    }
+}
+
+/// What an index says of a record: enough to leave out those that can't match.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Sequence of the first row.
+    pub first_sequence: u64,
+    /// Sequence of the last row.
+    pub last_sequence: u64,
+    /// When the rows were recorded.
+    pub received_at: Timestamp,
+    /// The earliest moment at which a person of these rows acted.
+    pub occurred_min: Timestamp,
+    /// The latest.
+    pub occurred_max: Timestamp,
+}
+
+impl Span {
+    fn of(entry: &IndexEntry) -> Span {
+        let first = entry.first_sequence.get();
+        Span {
+            first_sequence: first,
+            last_sequence: first + u64::from(entry.rows.get()) - 1,
+            received_at: Timestamp::from_millis(entry.received_at.get()),
+            occurred_min: Timestamp::from_millis(entry.occurred_min.get()),
+            occurred_max: Timestamp::from_millis(entry.occurred_max.get()),
+        }
+    }
+}
+
+impl GrowingIndex {
+    fn of_message(&self, hash: u64) -> impl Iterator<Item = u64> + '_ {
+        self.messages.range((hash, 0)..=(hash, u64::MAX)).map(|&(_, sequence)| sequence)
+    }
+}
+
+/// A checksum as the manifest writes it.
+pub(crate) fn hex(checksum: u64) -> String {
+    format!("{checksum:016x}")
+}

@@ -1,0 +1,352 @@
+//! Rows of events to the bytes of a record, and back.
+//!
+//! Rows that share all their [`Details`] stand in one record: the details once, then a column
+//! for each thing in which rows differ. A list loaded in bulk thus costs about two bytes a number.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{I64, U32, U64};
+
+use super::format::{KIND_EVENTS, RECORD_MAGIC, RECORD_PAYLOAD_BYTES_MAX, RECORD_ROWS_MAX};
+use super::format::{RecordHeader, Seal};
+use super::payload::Payload;
+use super::varint;
+use crate::event::{Action, Details, Event, Source, Tier};
+use crate::number::{Folding, Number, fold};
+use crate::time::Timestamp;
+
+/// How a number was written in the request or file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spelling<'a> {
+    /// A plus and the digits.
+    Plus,
+    /// The digits alone.
+    Digits,
+    /// Otherwise.
+    Text(&'a str),
+}
+
+impl<'a> Spelling<'a> {
+    /// The shortest way to say how `raw` spells `number`.
+    pub fn of(number: Number, raw: &'a str) -> Spelling<'a> {
+        let (plus, digits) = match raw.strip_prefix('+') {
+            Some(digits) => (true, digits),
+            None => (false, raw),
+        };
+        let same = !digits.starts_with('0')
+            && digits.len() <= 19
+            && digits.bytes().all(|byte| byte.is_ascii_digit())
+            && digits.parse() == Ok(number.get());
+        match (same, plus) {
+            (true, true) => Spelling::Plus,
+            (true, false) => Spelling::Digits,
+            (false, _) => Spelling::Text(raw),
+        }
+    }
+
+    fn code(self) -> u8 {
+        match self {
+            Spelling::Plus => SPELLING_PLUS,
+            Spelling::Digits => SPELLING_DIGITS,
+            Spelling::Text(_) => SPELLING_TEXTS,
+        }
+    }
+
+    fn write(self, number: Number, out: &mut Vec<u8>) {
+        let text = match self {
+            Spelling::Plus => format!("+{}", number.get()),
+            Spelling::Digits => number.get().to_string(),
+            Spelling::Text(text) => return put_text(out, text),
+        };
+        put_text(out, &text);
+    }
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    varint::put(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+const SPELLING_PLUS: u8 = 0;
+const SPELLING_DIGITS: u8 = 1;
+const SPELLING_TEXTS: u8 = 2;
+
+/// One row of a record to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// The number as it was read.
+    pub number: Number,
+    /// When the person acted.
+    pub occurred_at: Timestamp,
+    /// How the number was written.
+    pub spelling: Spelling<'a>,
+    /// Sequence of the subscriber's event before this one; 0 for none.
+    pub previous: u64,
+}
+
+/// Where a record goes: what its header says beside its content.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) segment: u64,
+    pub(super) generation: u64,
+    pub(super) first_sequence: u64,
+    pub(super) durable_to: u64,
+}
+
+/// Appends one record to `out` and gives its header. The caller sees to it that there is at
+/// least one row, at most [`RECORD_ROWS_MAX`], and that the texts fit.
+pub(super) fn encode(
+    out: &mut Vec<u8>,
+    seal: Seal,
+    place: Place,
+    details: &Details,
+    received_at: Timestamp,
+    rows: &[Row<'_>],
+) -> RecordHeader {
+    assert!(!rows.is_empty() && rows.len() <= RECORD_ROWS_MAX);
+    let occurred_min = rows.iter().map(|row| row.occurred_at).min().unwrap_or_default();
+    let occurred_max = rows.iter().map(|row| row.occurred_at).max().unwrap_or_default();
+    let (spelling, texts) = encode_spellings(rows);
+    let numbers = encode_differences(rows.iter().map(|row| row.number.get()));
+    let previous = if rows.iter().all(|row| row.previous == 0) {
+        Vec::new()
+    } else {
+        encode_differences(rows.iter().map(|row| row.previous))
+    };
+    let occurred = encode_occurred(rows, occurred_min, occurred_max);
+    let payload = Payload {
+        channel: &details.channel,
+        sender: &details.sender,
+        brand: &details.brand,
+        word: &details.word,
+        campaign: &details.campaign,
+        message_id: &details.message_id,
+        operator: &details.operator,
+        note: &details.note,
+        numbers: &numbers,
+        occurred: &occurred,
+        spelling,
+        texts: &texts,
+        previous: &previous,
+    }
+    .encode();
+    assert!(payload.len() <= RECORD_PAYLOAD_BYTES_MAX, "callers bound the texts");
+    let mut header = RecordHeader {
+        magic: RECORD_MAGIC,
+        kind: KIND_EVENTS,
+        action: details.action.code(),
+        source: details.source.code(),
+        tier: details.tier.code(),
+        segment: U64::new(place.segment),
+        generation: U64::new(place.generation),
+        first_sequence: U64::new(place.first_sequence),
+        durable_to: U64::new(place.durable_to),
+        rows: U32::new(rows.len() as u32),
+        payload_bytes: U32::new(payload.len() as u32),
+        received_at: I64::new(received_at.as_millis()),
+        occurred_min: I64::new(occurred_min.as_millis()),
+        occurred_max: I64::new(occurred_max.as_millis()),
+        payload_checksum: U64::new(0),
+        header_checksum: U64::new(0),
+    };
+    header.payload_checksum = U64::new(seal.payload_checksum(&header, &payload));
+    header.header_checksum = U64::new(seal.header_checksum(&header));
+    out.extend_from_slice(header.as_bytes());
+    out.extend_from_slice(&payload);
+    header
+}
+
+fn encode_differences(values: impl Iterator<Item = u64>) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut before = 0;
+    for value in values {
+        varint::put_difference(&mut out, before, value);
+        before = value;
+    }
+    out
+}
+
+fn encode_spellings(rows: &[Row<'_>]) -> (u8, Vec<u8>) {
+    let first = rows[0].spelling.code();
+    if first != SPELLING_TEXTS && rows.iter().all(|row| row.spelling.code() == first) {
+        return (first, Vec::new());
+    }
+    let mut texts = Vec::new();
+    for row in rows {
+        row.spelling.write(row.number, &mut texts);
+    }
+    (SPELLING_TEXTS, texts)
+}
+
+fn encode_occurred(rows: &[Row<'_>], min: Timestamp, max: Timestamp) -> Vec<u8> {
+    let mut out = Vec::new();
+    if min != max {
+        for row in rows {
+            varint::put(&mut out, row.occurred_at.as_millis().abs_diff(min.as_millis()));
+        }
+    }
+    out
+}
+
+/// A record that was read and whose every column has been checked.
+#[derive(Clone, Debug)]
+pub struct Record {
+    first_sequence: u64,
+    received_at: Timestamp,
+    details: Details,
+    numbers: Vec<Number>,
+    /// Empty when all rows have `occurred_min`.
+    occurred: Vec<Timestamp>,
+    occurred_min: Timestamp,
+    spelling: u8,
+    texts: Vec<String>,
+    /// Empty when no row has one.
+    previous: Vec<u64>,
+}
+
+impl Record {
+    /// Reads a payload whose checksum was found right; `None` when it contradicts its header or
+    /// holds what this release doesn't know.
+    pub(super) fn decode(header: &RecordHeader, payload: &[u8]) -> Option<Record> {
+        let rows = header.rows.get() as usize;
+        if rows == 0 || rows > RECORD_ROWS_MAX {
+            return None;
+        }
+        let payload = Payload::decode(payload)?;
+        let details = Details {
+            action: Action::from_code(header.action)?,
+            source: Source::from_code(header.source)?,
+            tier: Tier::from_code(header.tier)?,
+            channel: payload.channel.to_owned(),
+            sender: payload.sender.to_owned(),
+            brand: payload.brand.to_owned(),
+            word: payload.word.to_owned(),
+            campaign: payload.campaign.to_owned(),
+            message_id: payload.message_id.to_owned(),
+            operator: payload.operator.to_owned(),
+            note: payload.note.to_owned(),
+        };
+        let occurred_min = Timestamp::from_millis(header.occurred_min.get());
+        let numbers = decode_differences(payload.numbers, rows)?
+            .into_iter()
+            .map(Number::from_e164)
+            .collect::<Option<Vec<Number>>>()?;
+        let previous = if payload.previous.is_empty() {
+            Vec::new()
+        } else {
+            decode_differences(payload.previous, rows)?
+        };
+        let first_sequence = header.first_sequence.get();
+        let chained = |(row, &before): (usize, &u64)| before < first_sequence + row as u64;
+        if !previous.iter().enumerate().all(chained) {
+            return None;
+        }
+        Some(Record {
+            first_sequence,
+            received_at: Timestamp::from_millis(header.received_at.get()),
+            details,
+            numbers,
+            occurred: decode_occurred(&payload, header, rows)?,
+            occurred_min,
+            spelling: payload.spelling,
+            texts: decode_texts(&payload, rows)?,
+            previous,
+        })
+    }
+
+    /// Sequence of the first row.
+    pub fn first_sequence(&self) -> u64 {
+        self.first_sequence
+    }
+
+    /// Number of rows, at least 1.
+    pub fn rows(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// What the rows share.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// When the rows were recorded.
+    pub fn received_at(&self) -> Timestamp {
+        self.received_at
+    }
+
+    /// The numbers, in the order of their sequences.
+    pub fn numbers(&self) -> &[Number] {
+        &self.numbers
+    }
+
+    /// When the person of a row acted.
+    pub fn occurred_at(&self, row: usize) -> Timestamp {
+        self.occurred.get(row).copied().unwrap_or(self.occurred_min)
+    }
+
+    /// Sequence of the event before a row's for the same subscriber; 0 for none.
+    pub fn previous(&self, row: usize) -> u64 {
+        self.previous.get(row).copied().unwrap_or(0)
+    }
+
+    /// A row as an event. `row` is below [`Record::rows`].
+    pub fn event(&self, row: usize, folding: Folding) -> Event {
+        let number = self.numbers[row];
+        Event {
+            sequence: self.first_sequence + row as u64,
+            occurred_at: self.occurred_at(row),
+            received_at: self.received_at,
+            key: fold(number, folding),
+            number,
+            raw: match self.spelling {
+                SPELLING_PLUS => format!("+{}", number.get()),
+                SPELLING_DIGITS => number.get().to_string(),
+                _ => self.texts[row].clone(),
+            },
+            previous: self.previous(row),
+            details: self.details.clone(),
+        }
+    }
+}
+
+fn decode_differences(mut bytes: &[u8], rows: usize) -> Option<Vec<u64>> {
+    let mut values = Vec::with_capacity(rows);
+    let mut before = 0;
+    for _ in 0..rows {
+        before = varint::take_difference(&mut bytes, before)?;
+        values.push(before);
+    }
+    bytes.is_empty().then_some(values)
+}
+
+fn decode_occurred(
+    payload: &Payload<'_>,
+    header: &RecordHeader,
+    rows: usize,
+) -> Option<Vec<Timestamp>> {
+    let (min, max) = (header.occurred_min.get(), header.occurred_max.get());
+    let mut bytes = payload.occurred;
+    if bytes.is_empty() {
+        return (min == max).then(Vec::new);
+    }
+    let mut moments = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        let at = min.checked_add_unsigned(varint::take(&mut bytes)?)?;
+        moments.push((at <= max).then(|| Timestamp::from_millis(at))?);
+    }
+    bytes.is_empty().then_some(moments)
+}
+
+fn decode_texts(payload: &Payload<'_>, rows: usize) -> Option<Vec<String>> {
+    if payload.spelling != SPELLING_TEXTS {
+        let known = matches!(payload.spelling, SPELLING_PLUS | SPELLING_DIGITS);
+        return (known && payload.texts.is_empty()).then(Vec::new);
+    }
+    let mut bytes = payload.texts;
+    let mut texts = Vec::with_capacity(rows);
+    for _ in 0..rows {
+        let length = usize::try_from(varint::take(&mut bytes)?).ok()?;
+        let text = bytes.split_off(..length)?;
+        texts.push(std::str::from_utf8(text).ok()?.to_owned());
+    }
+    bytes.is_empty().then_some(texts)
+}

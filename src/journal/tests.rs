@@ -1,0 +1,282 @@
+//! The decision table of recovery, exhaustively, on small segments.
+
+use std::sync::Arc;
+
+use super::format::{RECORD_HEADER_BYTES, SECTOR_BYTES, SEGMENT_HEADER_BYTES, segment_name};
+use super::{Journal, JournalError, JournalIdentity, JournalWriter, Row, Spelling};
+use crate::disk::{Disk, MemoryDisk};
+use crate::event::{Action, Details, Source};
+use crate::number::{Folding, Number};
+use crate::time::Timestamp;
+
+const IDENTITY: JournalIdentity =
+    JournalIdentity { store: [7; 16], folding: Folding { tier2: false } };
+
+fn row(number: u64) -> Row<'static> {
+    Row {
+        number: Number::from_e164(number).unwrap(),
+        occurred_at: Timestamp::from_millis(1_700_000_000_000),
+        spelling: Spelling::Plus,
+        previous: 0,
+    }
+}
+
+fn open(disk: &MemoryDisk) -> Result<(Journal, Vec<u64>), JournalError> {
+    let mut numbers = Vec::new();
+    let journal = Journal::open(Arc::new(disk.clone()), IDENTITY, &[], 1, 0, |record| {
+        numbers.extend(record.numbers().iter().map(|number| number.get()));
+        Ok(())
+    })?;
+    Ok((journal, numbers))
+}
+
+fn writer(disk: &MemoryDisk) -> JournalWriter {
+    JournalWriter::new(open(disk).unwrap().0).unwrap()
+}
+
+/// A disk whose first segment holds groups of records, a sync after each group; and the offsets
+/// at which its records end. The records are longer than a sector, so that zeroed sectors can
+/// lie inside.
+fn disk_with(groups: &[&[u64]]) -> (MemoryDisk, Vec<usize>) {
+    disk_with_notes(groups, 30)
+}
+
+fn disk_with_notes(groups: &[&[u64]], note_repeats: usize) -> (MemoryDisk, Vec<usize>) {
+    let disk = MemoryDisk::new();
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    JournalWriter::create_segment(&disk, IDENTITY, 1, 0, 1, now).unwrap();
+    disk.sync_directory().unwrap();
+    let mut writer = writer(&disk);
+    let mut details = Details::new(Action::OptOut, Source::Keyword);
+    details.note = "the person wrote that this has to stop ".repeat(note_repeats);
+    let mut ends = Vec::new();
+    for group in groups {
+        for &number in *group {
+            writer.append(&details, now, &[row(number)]).unwrap();
+            ends.push(writer.active_bytes() as usize + SEGMENT_HEADER_BYTES);
+        }
+        writer.sync().unwrap();
+    }
+    (disk, ends)
+}
+
+const A: u64 = 525_512_345_678;
+const B: u64 = 525_512_345_679;
+const C: u64 = 573_001_234_567;
+const D: u64 = 5_511_987_654_321;
+
+fn with_bytes(bytes: Vec<u8>) -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    disk.put(&segment_name(1), bytes);
+    disk
+}
+
+#[test]
+fn what_was_appended_is_read_back_in_order() {
+    let (disk, _) = disk_with(&[&[A], &[B, C], &[D]]);
+    let (journal, numbers) = open(&disk).unwrap();
+    assert_eq!(numbers, [A, B, C, D]);
+    assert_eq!(journal.sequence(), 4);
+    let event = journal.event(3).unwrap().unwrap();
+    assert_eq!((event.sequence, event.number.get()), (3, C));
+    assert_eq!(event.raw, format!("+{C}"));
+    assert!(journal.event(5).unwrap().is_none());
+    assert!(journal.event(0).unwrap().is_none());
+}
+
+#[test]
+fn truncated_at_any_byte_the_whole_records_stay_and_the_rest_is_quarantined() {
+    let (disk, ends) = disk_with(&[&[A], &[B], &[C]]);
+    let whole = disk.bytes(&segment_name(1)).unwrap();
+    for length in SEGMENT_HEADER_BYTES..=whole.len() {
+        let cut = with_bytes(whole[..length].to_vec());
+        let kept = ends.iter().filter(|&&end| end <= length).count();
+        assert_eq!(open(&cut).unwrap().1, [A, B, C][..kept], "cut at {length}");
+        drop(writer(&cut));
+        let end = ends[..kept].last().copied().unwrap_or(SEGMENT_HEADER_BYTES);
+        assert_eq!(cut.bytes(&segment_name(1)).unwrap(), whole[..end], "cut at {length}");
+        let names = cut.list().unwrap();
+        let kept_aside = names.iter().find(|name| name.starts_with("quarantine-"));
+        let aside = kept_aside.map(|name| cut.bytes(name).unwrap()).unwrap_or_default();
+        assert_eq!(aside, whole[end..length], "cut at {length}");
+    }
+    for length in 0..SEGMENT_HEADER_BYTES {
+        let cut = with_bytes(whole[..length].to_vec());
+        assert!(matches!(open(&cut), Err(JournalError::Damaged { .. })), "cut at {length}");
+    }
+}
+
+#[test]
+fn every_flipped_bit_of_an_acknowledged_segment_is_refused() {
+    let (disk, _) = disk_with_notes(&[&[A], &[B, C]], 1);
+    let whole = disk.bytes(&segment_name(1)).unwrap();
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        match open(&with_bytes(bytes)) {
+            Err(JournalError::Damaged { .. }) => {}
+            Err(JournalError::Newer { .. }) if (8..10).contains(&(bit / 8)) => {}
+            other => panic!("bit {} of byte {}: {other:?}", bit % 8, bit / 8),
+        }
+    }
+}
+
+#[test]
+fn a_zeroed_sector_is_torn_in_the_last_group_and_damage_before_it() {
+    let (disk, ends) = disk_with(&[&[A], &[B], &[C, D]]);
+    let whole = disk.bytes(&segment_name(1)).unwrap();
+    let last_group = ends[1];
+    for sector in (SECTOR_BYTES..whole.len()).step_by(SECTOR_BYTES) {
+        let end = (sector + SECTOR_BYTES).min(whole.len());
+        let mut bytes = whole.clone();
+        bytes[sector..end].fill(0);
+        let result = open(&with_bytes(bytes));
+        if sector < last_group {
+            assert!(matches!(result, Err(JournalError::Damaged { .. })), "sector at {sector}");
+        } else if end - sector >= 16 {
+            let kept = ends.iter().filter(|&&end| end <= sector).count();
+            assert_eq!(result.unwrap().1, [A, B, C, D][..kept], "sector at {sector}");
+        }
+    }
+}
+
+#[test]
+fn zeros_and_stale_blocks_behind_the_end_are_torn_and_garbage_is_damage() {
+    let (disk, _) = disk_with(&[&[A], &[B]]);
+    let whole = disk.bytes(&segment_name(1)).unwrap();
+    for length in [1, RECORD_HEADER_BYTES, 700, 5000] {
+        let bytes = [whole.clone(), vec![0; length]].concat();
+        assert_eq!(open(&with_bytes(bytes)).unwrap().1, [A, B], "{length} zeros");
+    }
+    // A record of segment 2 of the same store, as a deleted file would leave it.
+    let other = MemoryDisk::new();
+    let now = Timestamp::default();
+    JournalWriter::create_segment(&other, IDENTITY, 2, 0, 1, now).unwrap();
+    let journal = Journal::open(Arc::new(other.clone()), IDENTITY, &[], 2, 0, |_| Ok(())).unwrap();
+    let mut stale = JournalWriter::new(journal).unwrap();
+    stale.append(&Details::new(Action::Resubscribe, Source::Api), now, &[row(A)]).unwrap();
+    let record = other.bytes(&segment_name(2)).unwrap().split_off(SEGMENT_HEADER_BYTES);
+    let bytes = [whole.clone(), record].concat();
+    assert_eq!(open(&with_bytes(bytes)).unwrap().1, [A, B]);
+    let bytes = [whole, vec![0x5a; 200]].concat();
+    assert!(matches!(open(&with_bytes(bytes)), Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn a_repeated_or_missing_record_is_refused() {
+    let (disk, ends) = disk_with(&[&[A], &[B], &[C]]);
+    let whole = disk.bytes(&segment_name(1)).unwrap();
+    let records = [&whole[SEGMENT_HEADER_BYTES..ends[0]], &whole[ends[0]..ends[1]]];
+    let head = &whole[..SEGMENT_HEADER_BYTES];
+    let repeated = [head, records[0], records[0], records[1]].concat();
+    assert!(matches!(open(&with_bytes(repeated)), Err(JournalError::Damaged { .. })));
+    let missing = [head, records[1]].concat();
+    assert!(matches!(open(&with_bytes(missing)), Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn a_segment_of_another_store_is_refused() {
+    let (disk, _) = disk_with(&[&[A]]);
+    let other = JournalIdentity { store: [8; 16], ..IDENTITY };
+    let result = Journal::open(Arc::new(disk), other, &[], 1, 0, |_| Ok(()));
+    assert!(matches!(result, Err(JournalError::Damaged { .. })));
+}
+
+#[test]
+fn a_reader_catches_up_and_follows_the_seal() {
+    let (disk, _) = disk_with(&[&[A]]);
+    let (mut reader, _) = open(&disk).unwrap();
+    let mut writer = writer(&disk);
+    let now = Timestamp::default();
+    let details = Details::new(Action::OptOut, Source::Api);
+    let mut seen = Vec::new();
+    let catch_up = |reader: &mut Journal, seen: &mut Vec<u64>| {
+        reader
+            .catch_up(&mut |record| {
+                seen.extend(record.numbers().iter().map(|number| number.get()));
+                Ok(())
+            })
+            .unwrap()
+    };
+    assert!(!catch_up(&mut reader, &mut seen));
+    writer.append(&details, now, &[row(B), row(C)]).unwrap();
+    assert!(!catch_up(&mut reader, &mut seen));
+    assert_eq!(seen, [B, C]);
+    writer.rotate(1, now).unwrap();
+    assert!(catch_up(&mut reader, &mut seen));
+    let sealed: Vec<_> = writer.sealed().cloned().collect();
+    assert_eq!((sealed[0].first_sequence, sealed[0].last_sequence), (1, 3));
+    writer.append(&details, now, &[row(D)]).unwrap();
+    writer.sync().unwrap();
+    let mut all = Vec::new();
+    let after = Journal::open(Arc::new(disk.clone()), IDENTITY, &sealed, 2, 0, |record| {
+        all.extend(record.numbers().iter().map(|number| number.get()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(all, [A, B, C, D]);
+    after.verify_sealed(&sealed[0], |_| Ok(())).unwrap();
+    // Without its index the segment answers the same.
+    disk.remove("journal-0000000001.idx").unwrap();
+    let rebuilt = Journal::open(Arc::new(disk), IDENTITY, &sealed, 2, 4, |_| Ok(())).unwrap();
+    assert_eq!(rebuilt.event(2).unwrap(), after.event(2).unwrap());
+}
+
+#[test]
+fn a_failed_sync_ends_the_writer_and_nothing_of_it_counts() {
+    let (disk, _) = disk_with(&[&[A]]);
+    let mut writer = writer(&disk);
+    let now = Timestamp::default();
+    let details = Details::new(Action::OptOut, Source::Api);
+    writer.append(&details, now, &[row(B)]).unwrap();
+    disk.set_faults(crate::disk::Faults { syncs_left: Some(0), ..Default::default() });
+    assert!(writer.sync().is_err());
+    assert!(writer.is_finished());
+    assert_eq!(open(&disk.after_power_cut()).unwrap().1, [A]);
+}
+
+#[test]
+fn columns_of_all_kinds_are_read_back() {
+    let disk = MemoryDisk::new();
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    JournalWriter::create_segment(&disk, IDENTITY, 1, 0, 1, now).unwrap();
+    let mut writer = writer(&disk);
+    let mut details = Details::new(Action::OptOut, Source::Import);
+    details.message_id = "wamid.1".to_owned();
+    let rows = [
+        Row { spelling: Spelling::Digits, occurred_at: now, ..row(B) },
+        Row { spelling: Spelling::Text("(55) 1234"), occurred_at: Timestamp::MIN, ..row(A) },
+        Row { previous: 1, occurred_at: Timestamp::MAX, ..row(D) },
+    ];
+    writer.append(&details, now, &rows).unwrap();
+    writer.sync().unwrap();
+    let (journal, _) = open(&disk).unwrap();
+    for (at, expected) in rows.iter().enumerate() {
+        let event = journal.event(at as u64 + 1).unwrap().unwrap();
+        assert_eq!(event.number, expected.number);
+        assert_eq!(event.occurred_at, expected.occurred_at);
+        assert_eq!(event.previous, expected.previous);
+        assert_eq!(journal.stamp(at as u64 + 1).unwrap().unwrap().occurred_at, event.occurred_at);
+        let text = match expected.spelling {
+            Spelling::Plus => format!("+{}", expected.number.get()),
+            Spelling::Digits => expected.number.get().to_string(),
+            Spelling::Text(text) => text.to_owned(),
+        };
+        assert_eq!(event.raw, text);
+        assert_eq!(Spelling::of(event.number, &event.raw), expected.spelling);
+    }
+    assert_eq!(journal.records_of_message("wamid.1").unwrap().len(), 1);
+    assert!(journal.records_of_message("wamid.2").unwrap().is_empty());
+}
+
+#[test]
+fn a_bulk_record_costs_about_two_bytes_a_number() {
+    let disk = MemoryDisk::new();
+    let now = Timestamp::default();
+    JournalWriter::create_segment(&disk, IDENTITY, 1, 0, 1, now).unwrap();
+    let mut writer = writer(&disk);
+    let rows: Vec<Row<'_>> = (0..60_000).map(|step| row(A + step * 900)).collect();
+    let details = Details::new(Action::OptOut, Source::Import);
+    writer.append(&details, now, &rows).unwrap();
+    assert!(writer.active_bytes() < 2 * 60_000 + 200, "{}", writer.active_bytes());
+}
