@@ -1,63 +1,33 @@
-//! E.164 numbers and the subscriber key.
+//! From a messy string to one integer for each subscriber.
+//!
+//! Three functions, each useful and tested alone, run in this order:
+//!
+//! 1. [`clean`] undoes what spreadsheets and messaging ids did to a cell, or refuses it.
+//! 2. [`parse`] reads a [`Number`], bit for bit as libphonenumber does.
+//! 3. [`fold`] maps it to the [`SubscriberKey`] that all forms of the number share.
+//!
+//! [`NumberReader`] joins them, takes a table-driven shortcut where the spelling is common, and
+//! says how good the reading is. Validity never decides whether an opt-out counts: every number
+//! that can be read has a key. Promises to do no I/O, read no clock and never panic, whatever the
+//! bytes. Leaves to its callers what to do with a cell that has no number.
 
-use std::fmt;
+mod clean;
+mod e164;
+mod fast;
+mod fold;
+mod parse;
+mod plan;
+mod reader;
+mod status;
+mod tables;
+#[cfg(test)]
+mod tests;
 
-/// An E.164 number: country calling code and national number as one integer.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Number(u64);
-
-/// The number under which all equivalent spellings of one phone meet. For matching only.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(transparent)]
-pub struct SubscriberKey(u64);
-
-impl SubscriberKey {
-    /// The key behind an integer that a set or a file holds.
-    pub const fn from_u64(value: u64) -> SubscriberKey {
-        SubscriberKey(value)
-    }
-
-    /// The integer that sets and files hold.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Debug for Number {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Number")
-    }
-}
-
-impl fmt::Debug for SubscriberKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SubscriberKey")
-    }
-}
-
-/// Temporary.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Folding {
-    /// Tier 2.
-    pub tier2: bool,
-}
-impl Folding {
-    /// Version.
-    pub const VERSION: u32 = 1;
-}
-/// Temporary.
-pub const METADATA_RELEASE: &str = "9.0.42";
-/// Temporary.
-pub fn fold(number: Number, _folding: Folding) -> SubscriberKey {
-    SubscriberKey(number.0)
-}
-impl Number {
-    /// Temporary.
-    pub fn from_e164(value: u64) -> Option<Number> {
-        (value >= 100).then_some(Number(value))
-    }
-    /// Temporary.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
+pub use clean::{Cleaned, clean};
+pub use e164::{Masked, Number, Region, SubscriberKey, UnknownRegion};
+pub use fold::{Folding, fold, fold_is_doubtful};
+pub use parse::{StrictReading, StrictStatus, parse};
+pub use plan::Length;
+pub use reader::{NumberReader, Reading, Recipient};
+pub use status::{Reason, Status};
+pub use tables::METADATA_RELEASE;
