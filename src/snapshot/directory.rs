@@ -1,0 +1,302 @@
+//! What is kept in memory about a snapshot: where each container lies and what comes before it.
+//!
+//! The directory is a few flat tables. For twenty million numbers spread over ten billion it takes
+//! about 5 MB; for the most scattered sets, a few times the bytes of the file.
+
+use super::container::{BLOCK_RUNS, BLOCKS, Body};
+use super::error::SnapshotError;
+use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES, RUN_COUNT_BYTES, Shape};
+
+/// Where every container is. Built by `check`, never changed.
+pub(super) struct Directory {
+    /// Ascending; parallel to `buckets`.
+    bucket_keys: Vec<u32>,
+    buckets: Vec<Bucket>,
+    /// Guides to `bucket_keys`.
+    top: Guide,
+    /// Ascending within each bucket; parallel to `containers`.
+    keys: Vec<u16>,
+    containers: Vec<Container>,
+    /// How many members lie before each container. Ends with the number of all members.
+    before: Vec<u64>,
+    /// The entries of all guides.
+    guides: Vec<u32>,
+    /// The counts of all bitmaps and run containers, see `container`.
+    counts: Vec<u16>,
+}
+
+/// A bucket's containers are those from `first` to the `first` of the next bucket.
+struct Bucket {
+    first: u32,
+    /// Guides to `keys`.
+    guide: Guide,
+}
+
+/// Narrows a search: keys whose upper bits are `u` lie between entries `u` and `u + 1`.
+///
+/// One more load in place of a binary search: with as many entries as keys, evenly spread keys
+/// leave about one candidate.
+#[derive(Clone, Copy, Default)]
+struct Guide {
+    at: u32,
+    shift: u8,
+}
+
+/// One container of the file.
+#[derive(Clone, Copy)]
+pub(super) struct Container {
+    /// Where its members start in the file; for runs, the number of runs lies just before.
+    at: u64,
+    /// Where its counts start in `counts`; unused for arrays.
+    counts_at: u32,
+    /// Runs for run containers, members for the others; less one.
+    count_less_one: u16,
+    kind: Kind,
+}
+
+/// How a container is written in the file that was opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Array,
+    Bitmap,
+    Runs,
+    /// Runs that are valid, but not as this module writes them: they touch, or another shape
+    /// would have been smaller. Read like others; written anew instead of copied.
+    LooseRuns,
+}
+
+impl Default for Directory {
+    fn default() -> Directory {
+        Directory {
+            bucket_keys: Vec::new(),
+            buckets: Vec::new(),
+            top: Guide::default(),
+            keys: Vec::new(),
+            containers: Vec::new(),
+            before: vec![0],
+            guides: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+}
+
+/// Looking up.
+impl Directory {
+    /// How many members there are.
+    pub(super) fn members(&self) -> u64 {
+        self.before.last().copied().unwrap_or(0)
+    }
+
+    pub(super) fn containers(&self) -> usize {
+        self.containers.len()
+    }
+
+    pub(super) fn buckets(&self) -> usize {
+        self.buckets.len()
+    }
+
+    /// How many members lie before container `index`, which may be one past the last.
+    pub(super) fn members_before(&self, index: usize) -> u64 {
+        self.before[index]
+    }
+
+    /// How many members container `index` has.
+    pub(super) fn members_in(&self, index: usize) -> u64 {
+        self.before[index + 1] - self.before[index]
+    }
+
+    /// The container that has to hold `key` if anything does.
+    #[inline]
+    pub(super) fn find(&self, key: u64) -> Option<usize> {
+        let bucket = self.find_bucket((key >> 32) as u32).ok()?;
+        let wanted = (key >> 16) as u16;
+        let (from, to) = self.buckets[bucket].guide.span(&self.guides, u32::from(wanted));
+        let at = from + position(&self.keys[from..to], wanted);
+        (at < to && self.keys[at] == wanted).then_some(at)
+    }
+
+    /// [`Directory::find`], or else the first container above `key`.
+    pub(super) fn locate(&self, key: u64) -> Result<usize, usize> {
+        let bucket = match self.find_bucket((key >> 32) as u32) {
+            Ok(bucket) => bucket,
+            Err(bucket) => return Err(self.bucket_start(bucket)),
+        };
+        let wanted = (key >> 16) as u16;
+        let (from, to) = (self.bucket_start(bucket), self.bucket_start(bucket + 1));
+        let at = from + self.keys[from..to].partition_point(|&key| key < wanted);
+        if at < to && self.keys[at] == wanted { Ok(at) } else { Err(at) }
+    }
+
+    /// The container in which the member with `rank` members below it lies.
+    pub(super) fn find_rank(&self, rank: u64) -> Option<usize> {
+        let at = self.before.partition_point(|&before| before <= rank);
+        if at == self.before.len() { None } else { at.checked_sub(1) }
+    }
+
+    /// The members of container `index`, in the bytes that the directory was built from.
+    #[inline]
+    pub(super) fn body<'a>(&'a self, bytes: &'a [u8], index: usize) -> Body<'a> {
+        let container = self.containers[index];
+        let (at, count) = (container.at as usize, usize::from(container.count_less_one) + 1);
+        let counts_at = container.counts_at as usize;
+        match container.kind {
+            Kind::Array => Body::Array(bytes[at..at + count * MEMBER_BYTES].as_chunks().0),
+            Kind::Bitmap => Body::Bitmap {
+                bits: &bytes[at..at + BITMAP_BYTES],
+                counts: &self.counts[counts_at..counts_at + BLOCKS],
+            },
+            Kind::Runs | Kind::LooseRuns => Body::Runs {
+                runs: bytes[at..at + count * RUN_BYTES].as_chunks().0,
+                counts: &self.counts[counts_at..counts_at + count.div_ceil(BLOCK_RUNS)],
+            },
+        }
+    }
+
+    /// Where container `index` lies in the file and what it is, when it may be copied as it is.
+    pub(super) fn stored(&self, index: usize) -> Option<(std::ops::Range<usize>, Shape)> {
+        let container = self.containers[index];
+        let (at, count_less_one) = (container.at as usize, container.count_less_one);
+        let count = usize::from(count_less_one) + 1;
+        match container.kind {
+            Kind::Array => Some((at..at + count * MEMBER_BYTES, Shape::Array)),
+            Kind::Bitmap => Some((at..at + BITMAP_BYTES, Shape::Bitmap)),
+            Kind::Runs => {
+                let shape = Shape::Runs { count: count_less_one.checked_add(1)? };
+                Some((at - RUN_COUNT_BYTES..at + count * RUN_BYTES, shape))
+            }
+            Kind::LooseRuns => None,
+        }
+    }
+
+    /// The bucket that container `index` is in; the last one for an index past the end.
+    pub(super) fn bucket_of(&self, index: usize) -> usize {
+        self.buckets.partition_point(|bucket| bucket.first as usize <= index).saturating_sub(1)
+    }
+
+    /// What the members of container `index`, in `bucket`, have in common; low 16 bits zero.
+    #[inline]
+    pub(super) fn base(&self, bucket: usize, index: usize) -> u64 {
+        u64::from(self.bucket_keys[bucket]) << 32 | u64::from(self.keys[index]) << 16
+    }
+
+    /// The first container of `bucket`, or the number of containers when there is no such bucket.
+    #[inline]
+    pub(super) fn bucket_start(&self, bucket: usize) -> usize {
+        self.buckets.get(bucket).map_or(self.containers.len(), |bucket| bucket.first as usize)
+    }
+
+    #[inline]
+    fn find_bucket(&self, key: u32) -> Result<usize, usize> {
+        match self.bucket_keys.last() {
+            Some(&last) if key <= last => {}
+            _ => return Err(self.bucket_keys.len()),
+        }
+        let (from, to) = self.top.span(&self.guides, key);
+        let at = from + self.bucket_keys[from..to].partition_point(|&other| other < key);
+        if at < to && self.bucket_keys[at] == key { Ok(at) } else { Err(at) }
+    }
+}
+
+/// Where `wanted` is or would be.
+#[inline]
+fn position(keys: &[u16], wanted: u16) -> usize {
+    if keys.len() <= 8 {
+        keys.iter().map(|&key| usize::from(key < wanted)).sum()
+    } else {
+        keys.partition_point(|&key| key < wanted)
+    }
+}
+
+impl Guide {
+    #[inline]
+    fn span(self, guides: &[u32], key: u32) -> (usize, usize) {
+        let at = self.at as usize + (u64::from(key) >> self.shift) as usize;
+        (guides[at] as usize, guides[at + 1] as usize)
+    }
+}
+
+/// Building, in the order of the file.
+impl Directory {
+    /// Room for the containers of one more bucket.
+    pub(super) fn reserve(&mut self, containers: usize) {
+        self.keys.reserve(containers);
+        self.containers.reserve(containers);
+        self.before.reserve(containers);
+    }
+
+    /// Adds a container; returns the counts to fill in, which are zero.
+    pub(super) fn push(
+        &mut self,
+        (key, at, kind): (u16, usize, Kind),
+        count_less_one: u16,
+        members: u64,
+        counts: usize,
+    ) -> Result<&mut [u16], SnapshotError> {
+        let too_large = || SnapshotError::TooLarge { offset: at as u64 };
+        let counts_at = u32::try_from(self.counts.len()).map_err(|_| too_large())?;
+        self.keys.push(key);
+        self.containers.push(Container { at: at as u64, counts_at, count_less_one, kind });
+        self.before.push(self.members() + members);
+        self.counts.resize(self.counts.len() + counts, 0);
+        Ok(&mut self.counts[counts_at as usize..])
+    }
+
+    /// Marks the last container as one that has to be written anew.
+    pub(super) fn loosen_last(&mut self) {
+        if let Some(last) = self.containers.last_mut() {
+            last.kind = Kind::LooseRuns;
+        }
+    }
+
+    /// Ends a bucket: its containers are those pushed since the last one ended.
+    pub(super) fn end_bucket(
+        &mut self,
+        key: u32,
+        first: usize,
+        offset: u64,
+    ) -> Result<(), SnapshotError> {
+        let guide_bits = (self.keys.len() - first).next_power_of_two().ilog2();
+        let too_large = |_| SnapshotError::TooLarge { offset };
+        let at = u32::try_from(self.guides.len()).map_err(too_large)?;
+        u32::try_from(self.keys.len()).map_err(too_large)?;
+        let guide = Guide { at, shift: (16 - guide_bits) as u8 };
+        let keys = self.keys[first..].iter().map(|&key| u32::from(key));
+        extend_guides(&mut self.guides, guide, 1 << guide_bits, keys, first as u32);
+        self.bucket_keys.push(key);
+        self.buckets.push(Bucket { first: first as u32, guide });
+        Ok(())
+    }
+
+    /// Ends the file.
+    pub(super) fn finish(&mut self, offset: u64) -> Result<(), SnapshotError> {
+        /// Numbers of up to 13 digits have bucket keys below 2329: each gets an entry of its own.
+        const ENTRIES_MIN: usize = 4096;
+        let Some(&last) = self.bucket_keys.last() else { return Ok(()) };
+        let at =
+            u32::try_from(self.guides.len()).map_err(|_| SnapshotError::TooLarge { offset })?;
+        let entries_max = (2 * self.bucket_keys.len()).next_power_of_two().max(ENTRIES_MIN);
+        let bits = u32::BITS - last.leading_zeros();
+        self.top = Guide { at, shift: bits.saturating_sub(entries_max.ilog2()) as u8 };
+        let entries = (last >> self.top.shift) as usize + 1;
+        extend_guides(&mut self.guides, self.top, entries, self.bucket_keys.iter().copied(), 0);
+        Ok(())
+    }
+}
+
+/// Appends `entries` + 1 entries for ascending `keys`, the first of which has index `first`.
+fn extend_guides(
+    guides: &mut Vec<u32>,
+    guide: Guide,
+    entries: usize,
+    keys: impl Iterator<Item = u32>,
+    first: u32,
+) {
+    let end = guide.at as usize + entries + 1;
+    let mut index = first;
+    for key in keys {
+        let entry = guide.at as usize + (u64::from(key) >> guide.shift) as usize;
+        guides.resize(guides.len().max(entry + 1), index);
+        index += 1;
+    }
+    guides.resize(end, index);
+}
