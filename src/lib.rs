@@ -18,5 +18,6 @@ pub mod journal;
 pub mod number;
 pub mod scrub;
 pub mod snapshot;
+pub mod store;
 pub mod table;
 pub mod time;

@@ -25,7 +25,7 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64;
 
 pub use error::JournalError;
 pub use record::{Record, Row, Spelling};
@@ -141,19 +141,16 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Opens the segments that the manifest lists and reads all of the active one, handing its
-    /// records to `visit` together with those of sealed segments past `after`.
+    /// Opens the segments that the manifest lists and reads all of the active one.
     ///
     /// # Errors
     ///
-    /// When a file is missing, damaged or of another store, or the disk refuses.
+    /// When the active segment is missing, damaged or of another store, or the disk refuses.
     pub fn open(
         disk: Arc<dyn Disk>,
         identity: JournalIdentity,
         sealed: &[SegmentInfo],
         active: u64,
-        after: u64,
-        mut visit: impl FnMut(Record) -> Result<(), JournalError>,
     ) -> Result<Journal, JournalError> {
         let sealed: Vec<Arc<SealedSegment>> = sealed
             .iter()
@@ -180,24 +177,17 @@ impl Journal {
         if header.first_sequence.get() != next_sequence {
             return Err(journal.damaged(active, 0, "the segment does not continue the one before"));
         }
-        journal.visit_sealed_after(after, &mut visit)?;
-        let mut skip_folded = |record: Record| {
-            if record.first_sequence() > after { visit(record) } else { Ok(()) }
-        };
-        journal.catch_up(&mut skip_folded)?;
+        journal.catch_up()?;
         Ok(journal)
     }
 
-    /// Reads what has been appended since, and hands the records to `visit`.
-    /// `true` when the active segment was found sealed: a newer manifest names its successor.
+    /// Reads what has been appended since. `true` when the active segment was found sealed: a
+    /// newer manifest names its successor.
     ///
     /// # Errors
     ///
     /// When what was appended is damaged, or the store was deleted.
-    pub fn catch_up(
-        &mut self,
-        visit: &mut dyn FnMut(Record) -> Result<(), JournalError>,
-    ) -> Result<bool, JournalError> {
+    pub fn catch_up(&mut self) -> Result<bool, JournalError> {
         // Another writer may be cutting a torn end off and writing anew while this reads: what
         // was seen is then a mixture, and the next look finds it whole.
         const LOOKS: usize = 2;
@@ -217,7 +207,7 @@ impl Journal {
                     "the file has become shorter than what was read from it",
                 ));
             }
-            match self.read_tail(length, visit) {
+            match self.read_tail(length) {
                 Err(JournalError::Damaged { .. }) if look < LOOKS => {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
@@ -231,11 +221,7 @@ impl Journal {
         Ok(self.active.sealed)
     }
 
-    fn read_tail(
-        &mut self,
-        length: u64,
-        visit: &mut dyn FnMut(Record) -> Result<(), JournalError>,
-    ) -> Result<Walked, JournalError> {
+    fn read_tail(&mut self, length: u64) -> Result<Walked, JournalError> {
         let base = self.active.end;
         if length > SEGMENT_BYTES_LIMIT {
             return Err(self.damaged(self.active.segment, length, "the segment is too long"));
@@ -250,23 +236,9 @@ impl Journal {
             bytes: &bytes[..read],
         };
         let mut index = GrowingIndex::default();
-        let (mut taken, mut next) = (Vec::new(), self.next_sequence);
-        let walked = walk(
-            &*self.disk,
-            &stretch,
-            self.next_sequence,
-            &mut index,
-            &self.identity.store,
-            |record| {
-                next = record.first_sequence() + record.rows() as u64;
-                taken.push(record);
-                Ok(())
-            },
-        )?;
-        debug_assert_eq!(next, walked.next_sequence);
-        for record in taken {
-            visit(record)?;
-        }
+        let store = &self.identity.store;
+        let next = self.next_sequence;
+        let walked = walk(&*self.disk, &stretch, next, &mut index, store, |_| Ok(()))?;
         let whole = Arc::make_mut(&mut self.active.index);
         whole.entries.append(&mut index.entries);
         whole.messages.append(&mut index.messages);
@@ -275,26 +247,14 @@ impl Journal {
         Ok(walked)
     }
 
-    fn visit_sealed_after(
-        &self,
-        after: u64,
-        visit: &mut dyn FnMut(Record) -> Result<(), JournalError>,
-    ) -> Result<(), JournalError> {
-        for segment in self.sealed.iter().filter(|it| it.info.last_sequence > after) {
-            let opened = self.opened(segment)?;
-            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
-            for entry in opened.index.entries() {
-                if entry.first_sequence.get() > after {
-                    visit(cursor.record(entry)?)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Sequence of the newest event; 0 before the first.
     pub fn sequence(&self) -> u64 {
         self.next_sequence - 1
+    }
+
+    /// The directory that holds its segments.
+    pub fn path(&self) -> std::path::PathBuf {
+        self.disk.path_of("")
     }
 
     /// How numbers become keys in this journal.
@@ -364,32 +324,36 @@ impl Journal {
         entry.map(|entry| then(entry, &*self.active.file, self.active.segment)).transpose()
     }
 
-    /// Goes through the records whose index entries `wanted` accepts, in order of sequence,
-    /// until `visit` gives `false`. Other records are not read.
+    /// Goes through the records past the sequence `after` whose index entries `wanted` accepts,
+    /// in order of sequence, until `visit` gives `false`. Other records are not read.
     ///
     /// # Errors
     ///
     /// When a record is damaged or can't be read, and what `visit` gives.
     pub fn scan<E: From<JournalError>>(
         &self,
+        after: u64,
         mut wanted: impl FnMut(&Span) -> bool,
         mut visit: impl FnMut(&Record) -> Result<bool, E>,
     ) -> Result<(), E> {
-        for segment in &self.sealed {
-            let opened = self.opened(segment)?;
-            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
-            for entry in opened.index.entries() {
+        let mut scan_segment = |entries: &[IndexEntry], cursor: &mut Cursor<'_>| {
+            let known = entries.partition_point(|it| Span::of(it).last_sequence <= after);
+            for entry in &entries[known..] {
                 if wanted(&Span::of(entry)) && !visit(&cursor.record(entry)?)? {
-                    return Ok(());
+                    return Ok(false);
                 }
             }
-        }
-        let mut cursor = self.cursor(&*self.active.file, self.active.segment, SCAN_WINDOW_BYTES);
-        for entry in &self.active.index.entries {
-            if wanted(&Span::of(entry)) && !visit(&cursor.record(entry)?)? {
+            Ok::<bool, E>(true)
+        };
+        for segment in self.sealed.iter().filter(|it| it.info.last_sequence > after) {
+            let opened = self.opened(segment)?;
+            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
+            if !scan_segment(opened.index.entries(), &mut cursor)? {
                 return Ok(());
             }
         }
+        let mut cursor = self.cursor(&*self.active.file, self.active.segment, SCAN_WINDOW_BYTES);
+        scan_segment(&self.active.index.entries, &mut cursor)?;
         Ok(())
     }
 
@@ -422,56 +386,6 @@ impl Journal {
         Ok(records)
     }
 
-    /// Reads every byte of a sealed segment and compares it with the manifest.
-    ///
-    /// # Errors
-    ///
-    /// At the first damage.
-    pub fn verify_sealed(
-        &self,
-        info: &SegmentInfo,
-        visit: impl FnMut(Record) -> Result<(), JournalError>,
-    ) -> Result<(), JournalError> {
-        let (walked, bytes, _) = self.read_sealed(info, visit)?;
-        let mut hash = Xxh3::new();
-        hash.update(&bytes);
-        let last = walked.next_sequence - 1;
-        let what = if hex(hash.digest()) != info.xxh3 || bytes.len() as u64 != info.bytes {
-            "the file is not the one that the manifest lists"
-        } else if walked.end != End::Sealed || last != info.last_sequence {
-            "the segment does not end where the manifest says"
-        } else {
-            return Ok(());
-        };
-        Err(self.damaged(info.segment, walked.offset, what))
-    }
-
-    fn read_sealed(
-        &self,
-        info: &SegmentInfo,
-        visit: impl FnMut(Record) -> Result<(), JournalError>,
-    ) -> Result<(Walked, Vec<u8>, GrowingIndex), JournalError> {
-        let place = Identity { store: self.identity.store, segment: info.segment };
-        let name = segment_name(info.segment);
-        let file = self.disk.open(&name)?;
-        let header = read_header(&*self.disk, &*file, place)?;
-        let bytes = read_all(&*self.disk, &name, SEGMENT_BYTES_LIMIT)?;
-        let stretch = Stretch {
-            seal: Seal::new(self.identity.store),
-            segment: info.segment,
-            generation: header.generation.get(),
-            base: SEGMENT_HEADER_BYTES as u64,
-            bytes: bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(),
-        };
-        let mut index = GrowingIndex::default();
-        let store = &self.identity.store;
-        let walked = walk(&*self.disk, &stretch, info.first_sequence, &mut index, store, visit)?;
-        if let End::Torn(what) = walked.end {
-            return Err(self.damaged(info.segment, walked.offset, what));
-        }
-        Ok((walked, bytes, index))
-    }
-
     fn opened<'s>(&self, segment: &'s SealedSegment) -> Result<&'s OpenedSegment, JournalError> {
         if let Some(opened) = segment.opened.get() {
             return Ok(opened);
@@ -484,7 +398,10 @@ impl Journal {
             .and_then(|bytes| SealedIndex::open(bytes, self.identity.store, info.segment));
         let index = match stored {
             Some(index) => SegmentIndex::Stored(index),
-            None => SegmentIndex::Rebuilt(self.read_sealed(info, |_| Ok(()))?.2),
+            None => {
+                let read = read_sealed(&*self.disk, self.identity, info, |_| Ok(()))?;
+                SegmentIndex::Rebuilt(read.index)
+            }
         };
         let file = self.disk.open(&segment_name(info.segment))?;
         if file.len()? != info.bytes {
@@ -504,7 +421,75 @@ impl Journal {
     }
 
     fn damaged(&self, segment: u64, offset: u64, what: &'static str) -> JournalError {
-        JournalError::Damaged { file: self.disk.path_of(&segment_name(segment)), offset, what }
+        damaged(&*self.disk, segment, offset, what)
+    }
+}
+
+fn damaged(disk: &dyn Disk, segment: u64, offset: u64, what: &'static str) -> JournalError {
+    JournalError::Damaged { file: disk.path_of(&segment_name(segment)), offset, what }
+}
+
+/// Reads every byte of a sealed segment, hands its records to `visit`, and compares the file and
+/// its index with what the manifest lists.
+///
+/// # Errors
+///
+/// At the first damage.
+pub fn verify_sealed(
+    disk: &dyn Disk,
+    identity: JournalIdentity,
+    info: &SegmentInfo,
+    visit: impl FnMut(Record) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let read = read_sealed(disk, identity, info, visit)?;
+    let last = read.walked.next_sequence - 1;
+    if hex(xxh3_64(&read.bytes)) != info.xxh3 || read.bytes.len() as u64 != info.bytes {
+        let what = "the file is not the one that the manifest lists";
+        return Err(damaged(disk, info.segment, 0, what));
+    }
+    if read.walked.end != End::Sealed || last != info.last_sequence {
+        let what = "the segment does not end where the manifest says";
+        return Err(damaged(disk, info.segment, read.walked.offset, what));
+    }
+    let index = disk.map(&index_name(info.segment))?;
+    if index.as_ref() != read.index.encode(identity.store, info.segment) {
+        let what = "the index does not match its segment";
+        let file = disk.path_of(&index_name(info.segment));
+        return Err(JournalError::Damaged { file, offset: 0, what });
+    }
+    Ok(())
+}
+
+/// A sealed segment, read whole.
+struct ReadSegment {
+    walked: Walked,
+    bytes: Vec<u8>,
+    index: GrowingIndex,
+}
+
+fn read_sealed(
+    disk: &dyn Disk,
+    identity: JournalIdentity,
+    info: &SegmentInfo,
+    visit: impl FnMut(Record) -> Result<(), JournalError>,
+) -> Result<ReadSegment, JournalError> {
+    let place = Identity { store: identity.store, segment: info.segment };
+    let name = segment_name(info.segment);
+    let header = read_header(disk, &*disk.open(&name)?, place)?;
+    let bytes = read_all(disk, &name, SEGMENT_BYTES_LIMIT)?;
+    let stretch = Stretch {
+        seal: Seal::new(identity.store),
+        segment: info.segment,
+        generation: header.generation.get(),
+        base: SEGMENT_HEADER_BYTES as u64,
+        bytes: bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(),
+    };
+    let mut index = GrowingIndex::default();
+    let first = info.first_sequence;
+    let walked = walk(disk, &stretch, first, &mut index, &identity.store, visit)?;
+    match walked.end {
+        End::Torn(what) => Err(damaged(disk, info.segment, walked.offset, what)),
+        _ => Ok(ReadSegment { walked, bytes, index }),
     }
 }
 

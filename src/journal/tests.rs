@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use super::format::{RECORD_HEADER_BYTES, SECTOR_BYTES, SEGMENT_HEADER_BYTES, segment_name};
-use super::{Journal, JournalError, JournalIdentity, JournalWriter, Row, Spelling};
+use super::{
+    Journal, JournalError, JournalIdentity, JournalWriter, Record, Row, Spelling, verify_sealed,
+};
 use crate::disk::{Disk, MemoryDisk};
 use crate::event::{Action, Details, Source};
 use crate::number::{Folding, Number};
@@ -21,12 +23,19 @@ fn row(number: u64) -> Row<'static> {
     }
 }
 
-fn open(disk: &MemoryDisk) -> Result<(Journal, Vec<u64>), JournalError> {
+fn numbers_after(journal: &Journal, after: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
-    let journal = Journal::open(Arc::new(disk.clone()), IDENTITY, &[], 1, 0, |record| {
+    let visit = |record: &Record| -> Result<bool, JournalError> {
         numbers.extend(record.numbers().iter().map(|number| number.get()));
-        Ok(())
-    })?;
+        Ok(true)
+    };
+    journal.scan(after, |_| true, visit).unwrap();
+    numbers
+}
+
+fn open(disk: &MemoryDisk) -> Result<(Journal, Vec<u64>), JournalError> {
+    let journal = Journal::open(Arc::new(disk.clone()), IDENTITY, &[], 1)?;
+    let numbers = numbers_after(&journal, 0);
     Ok((journal, numbers))
 }
 
@@ -152,7 +161,7 @@ fn zeros_and_stale_blocks_behind_the_end_are_torn_and_garbage_is_damage() {
     let other = MemoryDisk::new();
     let now = Timestamp::default();
     JournalWriter::create_segment(&other, IDENTITY, 2, 0, 1, now).unwrap();
-    let journal = Journal::open(Arc::new(other.clone()), IDENTITY, &[], 2, 0, |_| Ok(())).unwrap();
+    let journal = Journal::open(Arc::new(other.clone()), IDENTITY, &[], 2).unwrap();
     let mut stale = JournalWriter::new(journal).unwrap();
     stale.append(&Details::new(Action::Resubscribe, Source::Api), now, &[row(A)]).unwrap();
     let record = other.bytes(&segment_name(2)).unwrap().split_off(SEGMENT_HEADER_BYTES);
@@ -178,7 +187,7 @@ fn a_repeated_or_missing_record_is_refused() {
 fn a_segment_of_another_store_is_refused() {
     let (disk, _) = disk_with(&[&[A]]);
     let other = JournalIdentity { store: [8; 16], ..IDENTITY };
-    let result = Journal::open(Arc::new(disk), other, &[], 1, 0, |_| Ok(()));
+    let result = Journal::open(Arc::new(disk), other, &[], 1);
     assert!(matches!(result, Err(JournalError::Damaged { .. })));
 }
 
@@ -189,36 +198,23 @@ fn a_reader_catches_up_and_follows_the_seal() {
     let mut writer = writer(&disk);
     let now = Timestamp::default();
     let details = Details::new(Action::OptOut, Source::Api);
-    let mut seen = Vec::new();
-    let catch_up = |reader: &mut Journal, seen: &mut Vec<u64>| {
-        reader
-            .catch_up(&mut |record| {
-                seen.extend(record.numbers().iter().map(|number| number.get()));
-                Ok(())
-            })
-            .unwrap()
-    };
-    assert!(!catch_up(&mut reader, &mut seen));
+    assert!(!reader.catch_up().unwrap());
     writer.append(&details, now, &[row(B), row(C)]).unwrap();
-    assert!(!catch_up(&mut reader, &mut seen));
-    assert_eq!(seen, [B, C]);
+    assert!(!reader.catch_up().unwrap());
+    assert_eq!(numbers_after(&reader, 1), [B, C]);
     writer.rotate(1, now).unwrap();
-    assert!(catch_up(&mut reader, &mut seen));
+    assert!(reader.catch_up().unwrap());
     let sealed: Vec<_> = writer.sealed().cloned().collect();
     assert_eq!((sealed[0].first_sequence, sealed[0].last_sequence), (1, 3));
     writer.append(&details, now, &[row(D)]).unwrap();
     writer.sync().unwrap();
-    let mut all = Vec::new();
-    let after = Journal::open(Arc::new(disk.clone()), IDENTITY, &sealed, 2, 0, |record| {
-        all.extend(record.numbers().iter().map(|number| number.get()));
-        Ok(())
-    })
-    .unwrap();
-    assert_eq!(all, [A, B, C, D]);
-    after.verify_sealed(&sealed[0], |_| Ok(())).unwrap();
+    let after = Journal::open(Arc::new(disk.clone()), IDENTITY, &sealed, 2).unwrap();
+    assert_eq!(numbers_after(&after, 0), [A, B, C, D]);
+    assert_eq!(numbers_after(&after, 3), [D]);
+    verify_sealed(&disk, IDENTITY, &sealed[0], |_| Ok(())).unwrap();
     // Without its index the segment answers the same.
     disk.remove("journal-0000000001.idx").unwrap();
-    let rebuilt = Journal::open(Arc::new(disk), IDENTITY, &sealed, 2, 4, |_| Ok(())).unwrap();
+    let rebuilt = Journal::open(Arc::new(disk), IDENTITY, &sealed, 2).unwrap();
     assert_eq!(rebuilt.event(2).unwrap(), after.event(2).unwrap());
 }
 

@@ -1,0 +1,12 @@
+//! Lists in and out of a store: bulk import of opt-outs, export of events.
+//!
+//! Promises: an import accounts for every row (rows = added + already + invalid + blank), and
+//! one bad row never stops the others; what it reports is durable. An export holds exactly the
+//! events of its range, and a spreadsheet that opens it runs nothing (no cell begins a formula).
+//! Leaves to others: which files, and putting them in place (`cli`).
+
+mod export;
+mod import;
+
+pub use export::{EventWriter, ExportFormat};
+pub use import::{ImportError, ImportOptions, ImportReport, Rejected, import};

@@ -1,0 +1,19 @@
+//! Questions to a store: one number, many numbers, a range of dates.
+//!
+//! - [`Checker`]: may these recipients be messaged? For the send pipeline.
+//! - [`explain`]: why does one subscriber stand as he does, now or as the store knew it then?
+//! - [`events`] and [`states`]: what happened in a range, or what of it still holds.
+//! - [`stats`]: the same, counted.
+//!
+//! Promises: nothing is read that the range can't match; nothing here writes, prints, or reads a
+//! clock. Leaves to others: files and formats (`exchange`), screens (`cli`).
+
+mod check;
+mod explain;
+mod range;
+mod stats;
+
+pub use check::{Checker, RULE_OPT_OUT, Verdict};
+pub use explain::{Explanation, explain};
+pub use range::{Filter, events, states};
+pub use stats::{By, Count, Stats, stats};

@@ -1,0 +1,274 @@
+//! One sequence for each key of a set, in the order of the keys, read in place.
+//!
+//! Entries are integers of one width, gathered in pages that carry their own checksum: looking
+//! one up checks its page the first time, so that opening costs nothing and rot is still noticed
+//! before it is answered from. Pages are bound to store, generation and place.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
+use zerocopy::little_endian::{U16, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::disk::Mapped;
+
+const MAGIC: [u8; 8] = *b"OPTOUTC\n";
+const VERSION: u16 = 1;
+const PAGE_BYTES: usize = 4096;
+/// A page's entries; its last eight bytes are the checksum.
+const PAYLOAD_BYTES: usize = PAGE_BYTES - size_of::<u64>();
+
+/// What a column file begins with; pages follow.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+struct ColumnHeader {
+    magic: [u8; 8],
+    version: U16,
+    /// Bytes of an entry, 1 to 8.
+    width: u8,
+    reserved: [u8; 5],
+    store: [u8; 16],
+    generation: U64,
+    entries: U64,
+    /// xxh3-64 of the bytes before this field.
+    checksum: U64,
+}
+
+const HEADER_BYTES: usize = size_of::<ColumnHeader>();
+const _: () = assert!(HEADER_BYTES == 56);
+
+/// The store and generation that a column belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ColumnIdentity {
+    pub(super) store: [u8; 16],
+    pub(super) generation: u64,
+}
+
+impl ColumnIdentity {
+    fn page_checksum(self, page: usize, payload: &[u8]) -> u64 {
+        let mut identity = [0; 32];
+        identity[..16].copy_from_slice(&self.store);
+        identity[16..24].copy_from_slice(&self.generation.to_le_bytes());
+        identity[24..].copy_from_slice(&(page as u64).to_le_bytes());
+        xxh3_64_with_seed(payload, xxh3_64(&identity))
+    }
+}
+
+fn header_checksum(header: &ColumnHeader) -> u64 {
+    xxh3_64(&header.as_bytes()[..HEADER_BYTES - size_of::<U64>()])
+}
+
+/// What is wrong with a column, and at which byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ColumnDamage {
+    pub(super) offset: u64,
+    pub(super) what: &'static str,
+}
+
+/// A column over the bytes of its file.
+#[derive(Debug)]
+pub(super) struct Column {
+    bytes: Mapped,
+    identity: ColumnIdentity,
+    width: usize,
+    entries: u64,
+    /// One bit a page: its checksum was found right.
+    checked: Vec<AtomicU64>,
+}
+
+impl Column {
+    /// The column of an empty set.
+    pub(super) fn empty(identity: ColumnIdentity) -> Column {
+        let bytes = Mapped::from_vec(Vec::new());
+        Column { bytes, identity, width: 1, entries: 0, checked: Vec::new() }
+    }
+
+    /// Checks the header and the length; the pages are checked as they are read.
+    pub(super) fn open(
+        bytes: Mapped,
+        identity: ColumnIdentity,
+        entries: u64,
+    ) -> Result<Column, ColumnDamage> {
+        let damage = |what| ColumnDamage { offset: 0, what };
+        let length = bytes.as_ref().len();
+        let Ok((header, _)) = ColumnHeader::read_from_prefix(bytes.as_ref()) else {
+            return Err(damage("the file ends within its header"));
+        };
+        if header.magic != MAGIC || header_checksum(&header) != header.checksum.get() {
+            return Err(damage("the header does not match its checksum"));
+        }
+        let width = usize::from(header.width);
+        let belongs = header.version.get() == VERSION
+            && header.store == identity.store
+            && header.generation.get() == identity.generation
+            && header.entries.get() == entries
+            && (1..=8).contains(&width);
+        if !belongs {
+            return Err(damage("the file belongs to another store or generation"));
+        }
+        let pages = entries.div_ceil((PAYLOAD_BYTES / width) as u64);
+        if Some(length as u64)
+            != pages.checked_mul(PAGE_BYTES as u64).map(|it| it + HEADER_BYTES as u64)
+        {
+            return Err(damage("the file's length does not fit its number of entries"));
+        }
+        let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Ok(Column { bytes, identity, width, entries, checked })
+    }
+
+    /// The entry at `position`, which is below the number of entries.
+    pub(super) fn get(&self, position: u64) -> Result<u64, ColumnDamage> {
+        assert!(position < self.entries, "positions come from the set of the same generation");
+        let in_page = PAYLOAD_BYTES / self.width;
+        let (page, entry) = (position as usize / in_page, position as usize % in_page);
+        let payload = self.page(page)?;
+        Ok(read_entry(&payload[entry * self.width..][..self.width]))
+    }
+
+    /// Checks every page that was not read yet.
+    pub(super) fn verify(&self) -> Result<(), ColumnDamage> {
+        let pages = (self.bytes.as_ref().len().saturating_sub(HEADER_BYTES)) / PAGE_BYTES;
+        (0..pages).try_for_each(|page| self.page(page).map(|_| ()))
+    }
+
+    fn page(&self, page: usize) -> Result<&[u8], ColumnDamage> {
+        let offset = HEADER_BYTES + page * PAGE_BYTES;
+        let bytes = &self.bytes.as_ref()[offset..offset + PAGE_BYTES];
+        let (payload, checksum) = bytes.split_at(PAYLOAD_BYTES);
+        let (word, bit) = (page / 64, 1 << (page % 64));
+        if self.checked[word].load(Ordering::Relaxed) & bit == 0 {
+            if self.identity.page_checksum(page, payload).to_le_bytes() != checksum {
+                let what = "a page does not match its checksum";
+                return Err(ColumnDamage { offset: offset as u64, what });
+            }
+            self.checked[word].fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(payload)
+    }
+}
+
+fn read_entry(bytes: &[u8]) -> u64 {
+    let mut value = [0; 8];
+    value[..bytes.len()].copy_from_slice(bytes);
+    u64::from_le_bytes(value)
+}
+
+/// Writes a column of a known number of entries.
+#[derive(Debug)]
+pub(super) struct ColumnWriter<W> {
+    out: W,
+    identity: ColumnIdentity,
+    width: usize,
+    left: u64,
+    page: Vec<u8>,
+    pages: usize,
+}
+
+impl<W: Write> ColumnWriter<W> {
+    /// Begins a column whose entries are at most `max`.
+    pub(super) fn new(
+        mut out: W,
+        identity: ColumnIdentity,
+        entries: u64,
+        max: u64,
+    ) -> io::Result<ColumnWriter<W>> {
+        let width = ((u64::BITS - max.leading_zeros()).div_ceil(8) as usize).max(1);
+        let mut header = ColumnHeader {
+            magic: MAGIC,
+            version: U16::new(VERSION),
+            width: width as u8,
+            reserved: [0; 5],
+            store: identity.store,
+            generation: U64::new(identity.generation),
+            entries: U64::new(entries),
+            checksum: U64::new(0),
+        };
+        header.checksum = U64::new(header_checksum(&header));
+        out.write_all(header.as_bytes())?;
+        let page = Vec::with_capacity(PAYLOAD_BYTES);
+        Ok(ColumnWriter { out, identity, width, left: entries, page, pages: 0 })
+    }
+
+    /// Writes the next entry.
+    pub(super) fn push(&mut self, value: u64) -> io::Result<()> {
+        debug_assert!(self.width == 8 || value >> (8 * self.width) == 0);
+        if self.page.len() + self.width > PAYLOAD_BYTES {
+            self.end_page()?;
+        }
+        self.page.extend_from_slice(&value.to_le_bytes()[..self.width]);
+        self.left = self.left.checked_sub(1).expect("no more entries than were announced");
+        Ok(())
+    }
+
+    fn end_page(&mut self) -> io::Result<()> {
+        self.page.resize(PAYLOAD_BYTES, 0);
+        let checksum = self.identity.page_checksum(self.pages, &self.page);
+        self.out.write_all(&self.page)?;
+        self.out.write_all(&checksum.to_le_bytes())?;
+        self.page.clear();
+        self.pages += 1;
+        Ok(())
+    }
+
+    /// Writes the last page.
+    pub(super) fn finish(mut self) -> io::Result<W> {
+        assert_eq!(self.left, 0, "as many entries as were announced");
+        if !self.page.is_empty() {
+            self.end_page()?;
+        }
+        Ok(self.out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: ColumnIdentity = ColumnIdentity { store: [3; 16], generation: 5 };
+
+    fn column(values: &[u64]) -> Vec<u8> {
+        let max = values.iter().copied().max().unwrap_or(0);
+        let mut writer = ColumnWriter::new(Vec::new(), IDENTITY, values.len() as u64, max).unwrap();
+        values.iter().for_each(|&value| writer.push(value).unwrap());
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn entries_of_every_width_are_read_back() {
+        for shift in 0..64 {
+            let values: Vec<u64> = (0..3000).map(|it| (it * 7919) % (1 << shift).max(1)).collect();
+            let bytes = Mapped::from_vec(column(&values));
+            let column = Column::open(bytes, IDENTITY, 3000).unwrap();
+            for (at, &value) in values.iter().enumerate() {
+                assert_eq!(column.get(at as u64), Ok(value));
+            }
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed_before_it_is_answered_from() {
+        let values: Vec<u64> = (0..2000).collect();
+        let whole = column(&values);
+        for byte in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 1 << (byte % 8);
+            let opened = Column::open(Mapped::from_vec(bytes), IDENTITY, 2000);
+            assert!(opened.is_err() || opened.unwrap().verify().is_err(), "byte {byte}");
+        }
+    }
+
+    #[test]
+    fn a_column_of_another_generation_or_length_is_refused() {
+        let whole = column(&[1, 2, 3]);
+        let open = |bytes: &[u8], identity, entries| {
+            Column::open(Mapped::from_vec(bytes.to_vec()), identity, entries)
+        };
+        assert!(open(&whole, IDENTITY, 3).is_ok());
+        assert!(open(&whole, IDENTITY, 4).is_err());
+        assert!(open(&whole, ColumnIdentity { generation: 6, ..IDENTITY }, 3).is_err());
+        for length in 0..whole.len() {
+            assert!(open(&whole[..length], IDENTITY, 3).is_err(), "cut at {length}");
+        }
+    }
+}

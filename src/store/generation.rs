@@ -1,0 +1,304 @@
+//! A generation: what all events up to a sequence amount to, in immutable files.
+//!
+//! Two layers, *suppressed* (opted out now) and *released* (came back): each a Roaring set of
+//! subscriber keys and, in the order of the keys, a column with the sequence of each one's
+//! newest event. A further column says since which event each is opted out; it is left out as
+//! long as the two are the same, as they are for everybody with a single event.
+
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::{Xxh3, xxh3_64};
+
+use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter};
+use super::error::{StoreError, WriteError};
+use super::layout::GenerationNames;
+use super::manifest::{FileInfo, LayerInfo, Manifest};
+use super::standing::Standing;
+use crate::disk::{Appender, Disk, DiskError, Mapped};
+use crate::journal::hex;
+use crate::number::SubscriberKey;
+use crate::snapshot::{Change, SnapshotError, View, merge};
+
+/// The layers, by the names of their files.
+pub(super) const LAYERS: [&str; 2] = ["suppressed", "released"];
+
+/// An open generation.
+#[derive(Debug)]
+pub(super) struct Generation {
+    pub(super) suppressed: Layer,
+    pub(super) released: Layer,
+}
+
+/// A set of keys and what is known of each.
+#[derive(Debug)]
+pub(super) struct Layer {
+    pub(super) set: View<Mapped>,
+    heads: Column,
+    since: Option<Column>,
+    /// Where the columns lie, for messages.
+    names: [String; 2],
+    disk: Arc<dyn Disk>,
+}
+
+impl Generation {
+    /// Opens the generation of a manifest: every byte of the sets is checked, the columns'
+    /// pages as they are read.
+    pub(super) fn open(
+        disk: &Arc<dyn Disk>,
+        manifest: &Manifest,
+    ) -> Result<Generation, StoreError> {
+        let store = manifest.store_id().unwrap_or_default();
+        let identity = ColumnIdentity { store, generation: manifest.generation };
+        let layer = |name: &str| match manifest.layers.iter().find(|layer| layer.name == name) {
+            Some(info) => Layer::open(disk, info, identity),
+            None if manifest.generation == 0 => Ok(Layer::empty(disk, identity)),
+            None => {
+                let what = format!("generation {} lists no {name} layer", manifest.generation);
+                Err(StoreError::damaged(disk.path_of(super::layout::MANIFEST), 0, what))
+            }
+        };
+        let (suppressed, released) = rayon::join(|| layer(LAYERS[0]), || layer(LAYERS[1]));
+        Ok(Generation { suppressed: suppressed?, released: released? })
+    }
+
+    /// How a key stands; `None` when no folded event is about it.
+    pub(super) fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
+        for (layer, opted_out) in [(&self.suppressed, true), (&self.released, false)] {
+            if let Some(position) = layer.set.position(key) {
+                let (head, since) = (layer.head(position)?, layer.since(position)?);
+                return Ok(Some(Standing { opted_out, head, since }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Layer {
+    fn empty(disk: &Arc<dyn Disk>, identity: ColumnIdentity) -> Layer {
+        let no_buckets = Mapped::from_vec(0u64.to_le_bytes().to_vec());
+        Layer {
+            set: View::open(no_buckets).expect("a count of zero buckets is the empty set"),
+            heads: Column::empty(identity),
+            since: None,
+            names: Default::default(),
+            disk: disk.clone(),
+        }
+    }
+
+    fn open(
+        disk: &Arc<dyn Disk>,
+        info: &LayerInfo,
+        identity: ColumnIdentity,
+    ) -> Result<Layer, StoreError> {
+        let damaged = |file: &FileInfo, at: ColumnDamage| {
+            StoreError::damaged(disk.path_of(&file.name), at.offset, at.what)
+        };
+        let bytes = map(&**disk, &info.set)?;
+        let path = disk.path_of(&info.set.name);
+        if hex(xxh3_64(bytes.as_ref())) != info.set.xxh3 {
+            // The checksum says that something is wrong; the view may say where.
+            let structure = View::open(bytes).err();
+            return Err(match structure {
+                Some(error) => StoreError::snapshot(path, &error),
+                None => StoreError::damaged(path, 0, "it does not match its checksum"),
+            });
+        }
+        let set = View::open(bytes).map_err(|error| StoreError::snapshot(path.clone(), &error))?;
+        if set.len() != info.count {
+            let what = format!("it holds {} keys, the manifest says {}", set.len(), info.count);
+            return Err(StoreError::damaged(path, 0, what));
+        }
+        let column = |file: &FileInfo| {
+            Column::open(map(&**disk, file)?, identity, info.count).map_err(|at| damaged(file, at))
+        };
+        Ok(Layer {
+            set,
+            heads: column(&info.heads)?,
+            since: info.since.as_ref().map(column).transpose()?,
+            names: [
+                info.heads.name.clone(),
+                info.since.as_ref().map(|file| file.name.clone()).unwrap_or_default(),
+            ],
+            disk: disk.clone(),
+        })
+    }
+
+    /// Sequence of the newest event of the key at a position.
+    pub(super) fn head(&self, position: u64) -> Result<u64, StoreError> {
+        self.heads.get(position).map_err(|at| self.damaged(0, at))
+    }
+
+    /// Sequence of the event that began what the key at a position is now.
+    pub(super) fn since(&self, position: u64) -> Result<u64, StoreError> {
+        match &self.since {
+            Some(column) => column.get(position).map_err(|at| self.damaged(1, at)),
+            None => self.head(position),
+        }
+    }
+
+    /// Reads the columns to the end.
+    pub(super) fn verify(&self) -> Result<(), StoreError> {
+        self.heads.verify().map_err(|at| self.damaged(0, at))?;
+        let since = self.since.as_ref();
+        since.map_or(Ok(()), |column| column.verify().map_err(|at| self.damaged(1, at)))
+    }
+
+    fn damaged(&self, column: usize, at: ColumnDamage) -> StoreError {
+        StoreError::damaged(self.disk.path_of(&self.names[column]), at.offset, at.what)
+    }
+}
+
+/// Maps a file that the manifest names and checks its length.
+fn map(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError> {
+    let path = disk.path_of(&file.name);
+    let bytes = disk.map(&file.name).map_err(|error| {
+        if error.is_missing() {
+            StoreError::FileMissing { file: path.clone() }
+        } else {
+            error.into()
+        }
+    })?;
+    let length = bytes.as_ref().len() as u64;
+    if length != file.bytes {
+        let what = format!("it has {length} bytes, the manifest says {}", file.bytes);
+        return Err(StoreError::damaged(path, length.min(file.bytes), what));
+    }
+    Ok(bytes)
+}
+
+/// Writes the files of the next generation: the old one with `changes` applied, which ascend by
+/// key. All files are synced when this returns; their names are not.
+pub(super) fn write(
+    disk: &dyn Disk,
+    old: &Generation,
+    changes: &[(SubscriberKey, Standing)],
+    identity: ColumnIdentity,
+    max_sequence: u64,
+) -> Result<Vec<LayerInfo>, WriteError> {
+    let write_layer = |layer: &Layer, name: &str, holds: bool| {
+        LayerWriter { disk, layer, name, holds, changes, identity, max_sequence }.write()
+    };
+    let (suppressed, released) = rayon::join(
+        || write_layer(&old.suppressed, LAYERS[0], true),
+        || write_layer(&old.released, LAYERS[1], false),
+    );
+    Ok(vec![suppressed?, released?])
+}
+
+/// Writes one layer of the next generation.
+struct LayerWriter<'a> {
+    disk: &'a dyn Disk,
+    layer: &'a Layer,
+    name: &'a str,
+    /// The value of `opted_out` of the keys that this layer holds.
+    holds: bool,
+    changes: &'a [(SubscriberKey, Standing)],
+    identity: ColumnIdentity,
+    max_sequence: u64,
+}
+
+impl LayerWriter<'_> {
+    fn write(&self) -> Result<LayerInfo, WriteError> {
+        let names = GenerationNames(self.identity.generation);
+        let (count, set) = self.write_set(&names.set(self.name))?;
+        let head = |standing: &Standing| standing.head;
+        let heads = self.write_column(&names.heads(self.name), count, head, Layer::head)?;
+        let differs = |(_, standing): &(SubscriberKey, Standing)| {
+            standing.opted_out == self.holds && standing.since != standing.head
+        };
+        let since = (self.layer.since.is_some() || self.changes.iter().any(differs))
+            .then(|| {
+                let since = |standing: &Standing| standing.since;
+                self.write_column(&names.since(self.name), count, since, Layer::since)
+            })
+            .transpose()?;
+        Ok(LayerInfo { name: self.name.to_owned(), count, set, heads, since })
+    }
+
+    fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {
+        let changes: Vec<Change> = self
+            .changes
+            .iter()
+            .map(|&(key, standing)| Change { key, present: standing.opted_out == self.holds })
+            .collect();
+        let mut out = self.create(name)?;
+        let summary = merge(&self.layer.set, &changes, &mut out).map_err(|error| match error {
+            SnapshotError::Write { source, .. } => self.failed(name, source),
+            source => {
+                WriteError::Generation { file: self.disk.path_of(name), source: Box::new(source) }
+            }
+        })?;
+        Ok((summary.len, out.finish(name)?))
+    }
+
+    /// Copies the old column around the changed keys. The new entries of changed keys come from
+    /// `new`, those of all others from `old`.
+    fn write_column(
+        &self,
+        name: &str,
+        count: u64,
+        new: impl Fn(&Standing) -> u64,
+        old: impl Fn(&Layer, u64) -> Result<u64, StoreError>,
+    ) -> Result<FileInfo, WriteError> {
+        let failed = |source| self.failed(name, source);
+        let out = self.create(name)?;
+        let mut column =
+            ColumnWriter::new(out, self.identity, count, self.max_sequence).map_err(failed)?;
+        let set = &self.layer.set;
+        let mut copied = 0;
+        for (key, standing) in self.changes {
+            let found = set.position(*key);
+            let rank = found.unwrap_or_else(|| set.rank(*key));
+            for position in copied..rank {
+                column.push(old(self.layer, position)?).map_err(failed)?;
+            }
+            copied = rank + u64::from(found.is_some());
+            if standing.opted_out == self.holds {
+                column.push(new(standing)).map_err(failed)?;
+            }
+        }
+        for position in copied..set.len() {
+            column.push(old(self.layer, position)?).map_err(failed)?;
+        }
+        column.finish().map_err(failed)?.finish(name)
+    }
+
+    /// The disk's own error out of what `io::Write` made of it.
+    fn failed(&self, name: &str, error: std::io::Error) -> WriteError {
+        match error.downcast::<DiskError>() {
+            Ok(error) => error.into(),
+            Err(error) => {
+                WriteError::Generation { file: self.disk.path_of(name), source: Box::new(error) }
+            }
+        }
+    }
+
+    fn create(&self, name: &str) -> Result<Hashing, WriteError> {
+        self.disk.remove(name)?;
+        Ok(Hashing { out: Appender::new(self.disk.create(name)?), hash: Xxh3::new() })
+    }
+}
+
+/// Hashes what goes into a file.
+struct Hashing {
+    out: Appender,
+    hash: Xxh3,
+}
+
+impl Hashing {
+    fn finish(self, name: &str) -> Result<FileInfo, WriteError> {
+        let bytes = self.out.finish()?;
+        Ok(FileInfo { name: name.to_owned(), bytes, xxh3: hex(self.hash.digest()) })
+    }
+}
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.hash.update(bytes);
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.out.flush()
+    }
+}

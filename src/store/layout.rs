@@ -1,0 +1,99 @@
+//! Every file name in a store directory.
+
+use crate::journal::format::{index_name, segment_name};
+
+/// Says what the store is; replaced as a whole, last of all.
+pub(super) const MANIFEST: &str = "MANIFEST";
+/// Where the next manifest is written before it takes its name.
+pub(super) const MANIFEST_NEXT: &str = "MANIFEST.next";
+/// Held by the writer; its content means nothing.
+pub(super) const LOCK: &str = "LOCK";
+
+/// The files of one generation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GenerationNames(pub(super) u64);
+
+impl GenerationNames {
+    /// The keys that are opted out, or that have come back, as a portable 64-bit Roaring file.
+    pub(super) fn set(self, layer: &str) -> String {
+        format!("{layer}-{:010}.roaring", self.0)
+    }
+
+    /// For each of these keys the sequence of its newest event.
+    pub(super) fn heads(self, layer: &str) -> String {
+        format!("{layer}-{:010}.heads", self.0)
+    }
+
+    /// For each of these keys the sequence of the event since which it is opted out.
+    pub(super) fn since(self, layer: &str) -> String {
+        format!("{layer}-{:010}.since", self.0)
+    }
+}
+
+/// What a name in the directory stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    Manifest,
+    ManifestNext,
+    Lock,
+    Segment(u64),
+    Index(u64),
+    /// A file of a generation.
+    Generation(u64),
+    Quarantine,
+    /// Not ours.
+    Foreign,
+}
+
+impl Entry {
+    /// Reads a name. A name that only looks like ours is foreign.
+    pub(super) fn of(name: &str) -> Entry {
+        match name {
+            MANIFEST => return Entry::Manifest,
+            MANIFEST_NEXT => return Entry::ManifestNext,
+            LOCK => return Entry::Lock,
+            _ if name.starts_with("quarantine-") => return Entry::Quarantine,
+            _ => {}
+        }
+        let number = name
+            .split_once('-')
+            .and_then(|(_, rest)| rest.split_once('.'))
+            .and_then(|(digits, _)| digits.parse().ok());
+        let Some(number) = number else { return Entry::Foreign };
+        let of_generation = |layer: &&str| {
+            let names = GenerationNames(number);
+            name == names.set(layer) || name == names.heads(layer) || name == names.since(layer)
+        };
+        if name == segment_name(number) {
+            Entry::Segment(number)
+        } else if name == index_name(number) {
+            Entry::Index(number)
+        } else if super::generation::LAYERS.iter().any(of_generation) {
+            Entry::Generation(number)
+        } else {
+            Entry::Foreign
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_what_they_were_written_for() {
+        let names = GenerationNames(12);
+        for (name, entry) in [
+            (segment_name(7), Entry::Segment(7)),
+            (index_name(7), Entry::Index(7)),
+            (names.set("suppressed"), Entry::Generation(12)),
+            (names.heads("released"), Entry::Generation(12)),
+            (names.since("suppressed"), Entry::Generation(12)),
+            ("MANIFEST".to_owned(), Entry::Manifest),
+            ("journal-7.seg".to_owned(), Entry::Foreign),
+            ("notes.txt".to_owned(), Entry::Foreign),
+        ] {
+            assert_eq!(Entry::of(&name), entry, "{name}");
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! The store: a directory that holds a manifest, a generation of snapshots and a journal.
+//!
+//! [`Writer`] records events; there is one at a time, guarded by a lock. [`Reader`]s answer
+//! questions; there are any number of them, in any process, they take no lock and see new events
+//! with [`Reader::refresh`] without reopening.
+//!
+//! Promises: an event is acknowledged only after it is synced. A store that is missing, foreign,
+//! newer or damaged is refused; it is never an empty answer. A crash at any moment leaves the
+//! store as it was or complete. Leaves to others: what a standing means for a message.
+//!
+//! Order of every change of files: write under a new name, sync, sync the directory, then swap
+//! the manifest, then remove what it no longer names.
+
+mod column;
+mod error;
+mod generation;
+mod layout;
+mod manifest;
+mod reader;
+mod standing;
+mod standings;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{StoreError, WriteError};
+pub use manifest::Manifest;
+pub use reader::Reader;
+pub use standing::Standing;
+pub use standings::Clock;
+pub use verify::{Damage, VerifyReport, verify};
+pub use writer::{
+    Bulk, BulkReport, CompactReport, Initialized, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX,
+    Writer, init,
+};

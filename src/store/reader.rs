@@ -1,0 +1,326 @@
+//! Answers from a store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::error::StoreError;
+use super::generation::Generation;
+use super::manifest::Manifest;
+use super::standing::Standing;
+use super::standings::{Standings, follow};
+use crate::disk::{Disk, RealDisk};
+use crate::event::{Event, Source};
+use crate::journal::{Journal, JournalError, JournalIdentity, Record, Span};
+use crate::number::{Folding, SubscriberKey};
+use crate::time::Timestamp;
+
+/// A store open for reading, as it was at the last [`Reader::refresh`].
+///
+/// A clone shares what it can with the original and costs next to nothing; each can be refreshed
+/// on its own, so that every thread has its own view and none waits for another.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    disk: Arc<dyn Disk>,
+    manifest: Arc<Manifest>,
+    journal: Journal,
+    standings: Standings,
+    failed: bool,
+}
+
+impl Reader {
+    /// Opens the store in a directory. Takes no lock, writes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When there is no store, or it is damaged, newer or unreadable: never an empty answer.
+    pub fn open(directory: impl AsRef<Path>) -> Result<Reader, StoreError> {
+        Reader::open_on(Arc::new(RealDisk::new(directory.as_ref())))
+    }
+
+    /// Opens the store on a disk of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::open`].
+    pub fn open_on(disk: Arc<dyn Disk>) -> Result<Reader, StoreError> {
+        // A compaction may remove a generation between the look at the manifest and the opening
+        // of its files; the next look then names the new one.
+        let mut manifest = Manifest::read(&*disk)?;
+        loop {
+            match Reader::open_at(&disk, &manifest) {
+                Ok(reader) => return Ok(reader),
+                Err(error) => {
+                    let newer = Manifest::read(&*disk)?;
+                    if newer == manifest {
+                        return Err(error);
+                    }
+                    manifest = newer;
+                }
+            }
+        }
+    }
+
+    fn open_at(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Reader, StoreError> {
+        let (journal, standings) = load(disk, manifest)?;
+        Ok(Reader {
+            disk: disk.clone(),
+            manifest: Arc::new(manifest.clone()),
+            journal,
+            standings,
+            failed: false,
+        })
+    }
+
+    /// Takes in what has been recorded since; the number of new events. Without news it costs
+    /// two system calls.
+    ///
+    /// # Errors
+    ///
+    /// When what was recorded is damaged, or the store is gone or another one. The reader then
+    /// answers nothing more until a later refresh succeeds.
+    pub fn refresh(&mut self) -> Result<u64, StoreError> {
+        let before = self.journal.sequence();
+        if self.failed || self.try_refresh().is_err() {
+            // What was read may have been taken back by a writer that failed before it
+            // acknowledged: a fresh look tells that from damage.
+            self.failed = true;
+            let fresh = Reader::open_on(self.disk.clone())?;
+            if fresh.manifest.store != self.manifest.store {
+                let why = "another store has taken its place".to_owned();
+                return Err(StoreError::NotAStore { path: self.disk.path_of(""), why });
+            }
+            *self = fresh;
+        }
+        Ok(self.journal.sequence().saturating_sub(before))
+    }
+
+    fn try_refresh(&mut self) -> Result<(), StoreError> {
+        let after = self.journal.sequence();
+        let sealed = self.journal.catch_up()?;
+        let standings = &mut self.standings;
+        let journal = &self.journal;
+        journal.scan(after, |_| true, |record| standings.apply(journal, record).map(|()| true))?;
+        if sealed {
+            let manifest = Manifest::read(&*self.disk)?;
+            if manifest != *self.manifest {
+                *self = Reader::open_on(self.disk.clone())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sequence of the newest event that this view knows; 0 for a store without events.
+    pub fn sequence(&self) -> u64 {
+        self.journal.sequence()
+    }
+
+    /// The generation that it reads.
+    pub fn generation(&self) -> u64 {
+        self.manifest.generation
+    }
+
+    /// What the store is made of.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// How numbers become keys in this store: recipients must be read the same way.
+    pub fn folding(&self) -> Folding {
+        self.manifest.folding()
+    }
+
+    /// Number of subscribers who are opted out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::contains_batch`].
+    pub fn len(&self) -> Result<u64, StoreError> {
+        self.usable()?;
+        Ok(self.standings.opted_out())
+    }
+
+    /// Whether nobody is opted out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::contains_batch`].
+    pub fn is_empty(&self) -> Result<bool, StoreError> {
+        Ok(self.len()? == 0)
+    }
+
+    /// Whether a subscriber is opted out. For many, [`Reader::contains_batch`] is several times
+    /// faster.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::contains_batch`].
+    pub fn contains(&self, key: SubscriberKey) -> Result<bool, StoreError> {
+        let mut found = [false];
+        self.contains_batch(&[key], &mut found)?;
+        Ok(found[0])
+    }
+
+    /// Whether each subscriber is opted out; `found` has one place for each key.
+    ///
+    /// # Errors
+    ///
+    /// When an earlier refresh failed. `found` then says nothing.
+    pub fn contains_batch(
+        &self,
+        keys: &[SubscriberKey],
+        found: &mut [bool],
+    ) -> Result<(), StoreError> {
+        self.usable()?;
+        assert_eq!(keys.len(), found.len(), "one answer for each key");
+        self.standings.contains_batch(keys, found);
+        Ok(())
+    }
+
+    /// How a subscriber stands; `None` when no event is about him.
+    ///
+    /// # Errors
+    ///
+    /// When the page that tells it is damaged, or an earlier refresh failed.
+    pub fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
+        self.usable()?;
+        self.standings.standing(key)
+    }
+
+    /// When the standing of a subscriber who is opted out began, and by which source; `None` for
+    /// everybody else.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::standing`], and when the journal can't be read.
+    pub fn opted_out_since(
+        &self,
+        key: SubscriberKey,
+    ) -> Result<Option<(Timestamp, Source)>, StoreError> {
+        let Some(standing) = self.standing(key)?.filter(|standing| standing.opted_out) else {
+            return Ok(None);
+        };
+        let stamp = self.journal.stamp(standing.since)?.ok_or_else(|| self.dangling())?;
+        Ok(Some((stamp.occurred_at, stamp.source)))
+    }
+
+    /// All events about a subscriber, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::opted_out_since`].
+    pub fn history(&self, key: SubscriberKey) -> Result<Vec<Event>, StoreError> {
+        let Some(standing) = self.standing(key)? else { return Ok(Vec::new()) };
+        let mut events = Vec::new();
+        follow(&self.journal, standing.head, |record, row| {
+            events.push(record.event(row, self.folding()));
+        })?;
+        events.reverse();
+        Ok(events)
+    }
+
+    /// How a subscriber stood when only the events that `known` accepts had been recorded.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::history`].
+    pub fn standing_of_history(
+        &self,
+        key: SubscriberKey,
+        known: impl Fn(&Record, usize) -> bool,
+    ) -> Result<Option<Standing>, StoreError> {
+        use super::standing::{Fact, decide};
+        let Some(standing) = self.standing(key)? else { return Ok(None) };
+        let mut facts = Vec::new();
+        follow(&self.journal, standing.head, |record, row| {
+            if known(record, row) {
+                facts.push(Fact {
+                    sequence: record.first_sequence() + row as u64,
+                    action: record.details().action,
+                    occurred_at: record.occurred_at(row),
+                });
+            }
+        })?;
+        Ok(decide(&facts))
+    }
+
+    /// Goes through the records past the sequence `after` that `wanted` accepts by what the
+    /// index says, oldest first, until `visit` gives `false`. Other records are not read.
+    ///
+    /// # Errors
+    ///
+    /// When the journal is damaged or can't be read, and what `visit` gives.
+    pub fn scan<E: From<StoreError>>(
+        &self,
+        after: u64,
+        wanted: impl FnMut(&Span) -> bool,
+        mut visit: impl FnMut(&Record) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        enum Failure<E> {
+            Journal(JournalError),
+            Visit(E),
+        }
+        impl<E> From<JournalError> for Failure<E> {
+            fn from(error: JournalError) -> Failure<E> {
+                Failure::Journal(error)
+            }
+        }
+        self.usable()?;
+        let result =
+            self.journal.scan(after, wanted, |record| visit(record).map_err(Failure::Visit));
+        result.map_err(|failure| match failure {
+            Failure::Journal(error) => StoreError::from(error).into(),
+            Failure::Visit(error) => error,
+        })
+    }
+
+    fn usable(&self) -> Result<(), StoreError> {
+        if self.failed {
+            return Err(StoreError::Unusable { path: self.disk.path_of("") });
+        }
+        Ok(())
+    }
+
+    fn dangling(&self) -> StoreError {
+        let what = "a key leads to an event that the journal does not hold";
+        StoreError::damaged(self.disk.path_of(""), 0, what)
+    }
+}
+
+/// Opens what a manifest names and takes in the events beyond the generation.
+pub(super) fn load(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+) -> Result<(Journal, Standings), StoreError> {
+    let identity = JournalIdentity {
+        store: manifest.store_id().unwrap_or_default(),
+        folding: manifest.folding(),
+    };
+    let journal = Journal::open(disk.clone(), identity, &manifest.sealed, manifest.active)
+        .map_err(|error| missing_file(error))?;
+    if journal.sequence() < manifest.sequence {
+        let what = format!(
+            "the journal ends at sequence {}, but generation {} was folded up to {}",
+            journal.sequence(),
+            manifest.generation,
+            manifest.sequence
+        );
+        return Err(StoreError::damaged(journal.path(), 0, what));
+    }
+    let mut standings = Standings::new(Arc::new(Generation::open(disk, manifest)?));
+    journal.scan(
+        manifest.sequence,
+        |_| true,
+        |record| standings.apply(&journal, record).map(|()| true),
+    )?;
+    Ok((journal, standings))
+}
+
+/// A segment that the manifest names and that is not there is the store's fault.
+fn missing_file(error: JournalError) -> StoreError {
+    match error {
+        JournalError::Disk(error) if error.is_missing() => {
+            StoreError::FileMissing { file: error.path }
+        }
+        error => error.into(),
+    }
+}

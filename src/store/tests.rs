@@ -1,0 +1,443 @@
+//! The store against a model: maps of events, decided by reading all of them again each time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::verify::verify_on;
+use super::writer::init_on;
+use super::{Bulk, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError, Writer};
+use crate::disk::{Disk, Faults, MemoryDisk};
+use crate::event::{Action, Details, Source};
+use crate::number::{Folding, Number, SubscriberKey, fold};
+use crate::time::Timestamp;
+
+const FOLDING: Folding = Folding { tier2: false };
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+fn new_store() -> MemoryDisk {
+    let disk = MemoryDisk::new();
+    assert_eq!(init_on(&disk, FOLDING, NOW).unwrap(), Initialized::Made);
+    disk
+}
+
+fn reader(disk: &MemoryDisk) -> Reader {
+    Reader::open_on(Arc::new(disk.clone())).unwrap()
+}
+
+fn writer(disk: &MemoryDisk) -> Writer {
+    Writer::open_on(Arc::new(disk.clone())).unwrap()
+}
+
+fn number(index: u64) -> Number {
+    Number::from_e164(573_000_000_000 + index).unwrap()
+}
+
+fn key(index: u64) -> SubscriberKey {
+    fold(number(index), FOLDING)
+}
+
+fn event(index: u64, action: Action, occurred_at: i64) -> NewEvent {
+    NewEvent {
+        number: number(index),
+        raw: format!("+{}", number(index).get()),
+        occurred_at: Timestamp::from_millis(occurred_at),
+        details: Details::new(action, Source::Api),
+    }
+}
+
+fn bulk_of(rows: &[(u64, i64)]) -> Bulk {
+    let mut bulk = Bulk::new();
+    for &(index, at) in rows {
+        // All three spellings: with a plus, digits, and as a text.
+        let digits = number(index).get().to_string();
+        let raw = match index % 3 {
+            0 => format!("+{digits}"),
+            1 => digits,
+            _ => format!("+57 {}", &digits[2..]),
+        };
+        bulk.push(number(index), Timestamp::from_millis(at), &raw);
+    }
+    bulk
+}
+
+/// Repeatable randomness (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+/// All events of each subscriber, in the order of recording: moment and whether it opts out.
+#[derive(Clone, Default)]
+struct Model {
+    events: BTreeMap<u64, Vec<(i64, bool, u64)>>,
+    sequence: u64,
+}
+
+impl Model {
+    fn record(&mut self, index: u64, action: Action, at: i64) -> Outcome {
+        self.sequence += 1;
+        let before = self.is_opted_out(index);
+        let opts_out = action == Action::OptOut;
+        self.events.entry(index).or_default().push((at, opts_out, self.sequence));
+        match (opts_out, before, self.is_opted_out(index)) {
+            (true, false, true) => Outcome::Added,
+            (true, ..) => Outcome::Already,
+            (false, true, false) => Outcome::Resubscribed,
+            (false, ..) => Outcome::NotListed,
+        }
+    }
+
+    /// The latest moment decides, a tie is opted out.
+    fn is_opted_out(&self, index: u64) -> bool {
+        let events = self.events.get(&index).map_or(&[][..], |events| events);
+        events.iter().max_by_key(|&&(at, opts_out, _)| (at, opts_out)).is_some_and(|it| it.1)
+    }
+
+    fn check(&self, reader: &Reader, subscribers: u64, seed: u64) {
+        assert_eq!(reader.sequence(), self.sequence, "seed {seed}");
+        let keys: Vec<SubscriberKey> = (0..subscribers).map(key).collect();
+        let mut found = vec![false; keys.len()];
+        reader.contains_batch(&keys, &mut found).unwrap();
+        for index in 0..subscribers {
+            let expected = self.is_opted_out(index);
+            assert_eq!(found[index as usize], expected, "seed {seed}, subscriber {index}");
+            let history = reader.history(key(index)).unwrap();
+            let events: Vec<_> = history
+                .iter()
+                .map(|it| {
+                    let opts_out = it.details.action == Action::OptOut;
+                    (it.occurred_at.as_millis(), opts_out, it.sequence)
+                })
+                .collect();
+            let known = self.events.get(&index).cloned().unwrap_or_default();
+            assert_eq!(events, known, "seed {seed}, subscriber {index}");
+            let since = reader.standing(key(index)).unwrap().map(|it| (it.opted_out, it.since));
+            assert_eq!(since, self.since(index), "seed {seed}, subscriber {index}");
+        }
+        let count = (0..subscribers).filter(|&index| self.is_opted_out(index)).count();
+        assert_eq!(reader.len().unwrap(), count as u64, "seed {seed}");
+    }
+
+    fn since(&self, index: u64) -> Option<(bool, u64)> {
+        let events = self.events.get(&index)?;
+        let lifted = events.iter().filter(|it| !it.1).max_by_key(|it| (it.0, it.2));
+        let standing = events
+            .iter()
+            .filter(|it| it.1 && lifted.is_none_or(|lifted| it.0 >= lifted.0))
+            .map(|it| it.2)
+            .min();
+        standing.map(|since| (true, since)).or(lifted.map(|it| (false, it.2)))
+    }
+}
+
+/// One random life of a store: adds, resubscribes, bulk loads, compactions, reopenings, power
+/// cuts, readers that follow.
+fn live(seed: u64, steps: usize) {
+    const SUBSCRIBERS: u64 = 12;
+    let mut random = Random(seed);
+    let mut disk = new_store();
+    let mut store = writer(&disk);
+    let mut follower = reader(&disk);
+    let mut model = Model::default();
+    for _ in 0..steps {
+        match random.below(20) {
+            0..8 => {
+                let count = 1 + random.below(3);
+                let action =
+                    if random.below(3) == 0 { Action::Resubscribe } else { Action::OptOut };
+                let events: Vec<NewEvent> = (0..count)
+                    .map(|_| {
+                        let at = random.below(30) as i64;
+                        event(random.below(SUBSCRIBERS), action, at)
+                    })
+                    .collect();
+                let expected: Vec<Outcome> = events
+                    .iter()
+                    .map(|it| {
+                        let index = it.number.get() - 573_000_000_000;
+                        model.record(index, action, it.occurred_at.as_millis())
+                    })
+                    .collect();
+                let receipts = store.append(events, NOW).unwrap();
+                let outcomes: Vec<Outcome> = receipts.iter().map(|it| it.outcome).collect();
+                assert_eq!(outcomes, expected, "seed {seed}");
+                assert_eq!(receipts.last().unwrap().sequence, model.sequence, "seed {seed}");
+            }
+            8..11 => load(&mut random, &store, &mut model, SUBSCRIBERS, seed),
+            11..13 => drop(store.compact(NOW).unwrap()),
+            13 => {
+                drop(store);
+                store = writer(&disk);
+            }
+            14 => {
+                drop(store);
+                disk = disk.after_power_cut();
+                store = writer(&disk);
+                follower = reader(&disk);
+            }
+            15..18 => {
+                follower.refresh().unwrap();
+                model.check(&follower, SUBSCRIBERS, seed);
+            }
+            18 => model.check(&reader(&disk), SUBSCRIBERS, seed),
+            _ => assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}"),
+        }
+    }
+    model.check(&reader(&disk), SUBSCRIBERS, seed);
+}
+
+/// A bulk load; the model records its rows in the order in which the store says it does.
+fn load(random: &mut Random, store: &Writer, model: &mut Model, subscribers: u64, seed: u64) {
+    let rows: Vec<(u64, i64)> = (0..1 + random.below(6))
+        .map(|_| (random.below(subscribers), random.below(30) as i64))
+        .collect();
+    let mut sorted: Vec<(usize, (u64, i64))> = rows.iter().copied().enumerate().collect();
+    sorted.sort_by_key(|&(arrival, (index, _))| (index % 3, key(index), arrival));
+    let was: Vec<bool> = (0..subscribers).map(|index| model.is_opted_out(index)).collect();
+    for (_, (index, at)) in sorted {
+        model.record(index, Action::OptOut, at);
+    }
+    let added =
+        (0..subscribers).filter(|&it| !was[it as usize] && model.is_opted_out(it)).count() as u64;
+    let details = Details::new(Action::OptOut, Source::Import);
+    let report = store.append_bulk(&details, NOW, &mut bulk_of(&rows)).unwrap();
+    assert_eq!((report.added, report.already), (added, rows.len() as u64 - added), "seed {seed}");
+    assert_eq!(report.sequence, model.sequence, "seed {seed}");
+}
+
+/// How many lives; `OPTOUT_TEST_LIVES` asks for more.
+fn lives() -> u64 {
+    std::env::var("OPTOUT_TEST_LIVES").ok().and_then(|it| it.parse().ok()).unwrap_or(1000)
+}
+
+#[test]
+fn random_lives_answer_as_the_model_does() {
+    for seed in 0..lives() {
+        live(seed, 100);
+    }
+}
+
+#[test]
+fn an_empty_store_says_so_and_init_is_repeatable() {
+    let disk = new_store();
+    assert!(reader(&disk).is_empty().unwrap());
+    assert_eq!(init_on(&disk, FOLDING, NOW).unwrap(), Initialized::Existed);
+    let missing = Reader::open_on(Arc::new(MemoryDisk::new()));
+    assert!(matches!(missing, Err(StoreError::Missing { .. })));
+}
+
+#[test]
+fn init_refuses_foreign_files_and_a_store_without_manifest() {
+    let disk = MemoryDisk::new();
+    disk.put("letter.txt", b"hello".to_vec());
+    assert!(matches!(init_on(&disk, FOLDING, NOW), Err(WriteError::NotEmpty { .. })));
+    let disk = new_store();
+    writer(&disk).append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    disk.remove("MANIFEST").unwrap();
+    let result = init_on(&disk, FOLDING, NOW);
+    assert!(matches!(result, Err(WriteError::Store(StoreError::NotAStore { .. }))));
+}
+
+#[test]
+fn init_that_was_interrupted_is_completed() {
+    let disk = new_store();
+    disk.rename("MANIFEST", "MANIFEST.next").unwrap();
+    assert_eq!(init_on(&disk, FOLDING, NOW).unwrap(), Initialized::Made);
+    assert!(reader(&disk).is_empty().unwrap());
+}
+
+#[test]
+fn a_second_writer_is_refused_while_the_first_lives() {
+    let disk = new_store();
+    let first = writer(&disk);
+    let second = Writer::open_on(Arc::new(disk.clone()));
+    assert!(matches!(second, Err(WriteError::Locked { .. })));
+    drop(first);
+    writer(&disk);
+}
+
+#[test]
+fn the_same_message_is_one_event() {
+    let disk = new_store();
+    let with_id = |index, action| {
+        let mut event = event(index, action, 5);
+        event.details.message_id = "wamid.7".to_owned();
+        event
+    };
+    let first = writer(&disk).append(vec![with_id(1, Action::OptOut)], NOW).unwrap()[0];
+    assert_eq!(first.outcome, Outcome::Added);
+    // After a restart, and when the segment has been sealed and folded.
+    let store = writer(&disk);
+    let again = store.append(vec![with_id(1, Action::OptOut), with_id(2, Action::OptOut)], NOW);
+    let again = again.unwrap();
+    assert_eq!((again[0].sequence, again[0].outcome), (first.sequence, Outcome::Already));
+    assert_eq!((again[1].sequence, again[1].outcome), (2, Outcome::Added));
+    store.compact(NOW).unwrap();
+    let third = store.append(vec![with_id(1, Action::OptOut)], NOW).unwrap();
+    assert_eq!(third[0].sequence, first.sequence);
+    assert_eq!(reader(&disk).sequence(), 2);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_until_reopening() {
+    let disk = new_store();
+    let store = writer(&disk);
+    store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    disk.set_faults(Faults { syncs_left: Some(0), ..Faults::default() });
+    assert!(store.append(vec![event(2, Action::OptOut, 1)], NOW).is_err());
+    disk.set_faults(Faults::default());
+    let refused = store.append(vec![event(3, Action::OptOut, 1)], NOW);
+    assert!(matches!(refused, Err(WriteError::Finished)));
+    drop(store);
+    let disk = disk.after_power_cut();
+    writer(&disk).append(vec![event(4, Action::OptOut, 1)], NOW).unwrap();
+    let reader = reader(&disk);
+    for (index, expected) in [(1, true), (2, false), (3, false), (4, true)] {
+        assert_eq!(reader.contains(key(index)).unwrap(), expected, "subscriber {index}");
+    }
+}
+
+/// A full disk at every length: what was acknowledged stays, the store opens, and with room
+/// again it goes on.
+#[test]
+fn a_full_disk_loses_nothing_acknowledged() {
+    for room in (0..6000).step_by(97) {
+        let disk = new_store();
+        let used: usize =
+            disk.list().unwrap().iter().map(|name| disk.bytes(name).unwrap().len()).sum();
+        disk.set_faults(Faults { capacity: Some(used + room), ..Faults::default() });
+        let mut acknowledged = Vec::new();
+        for index in 0..30 {
+            let Ok(store) = Writer::open_on(Arc::new(disk.clone())) else { continue };
+            if store.append(vec![event(index, Action::OptOut, 1)], NOW).is_ok() {
+                acknowledged.push(index);
+            }
+            if index % 7 == 0 {
+                let _ = store.compact(NOW);
+            }
+        }
+        disk.set_faults(Faults::default());
+        let disk = disk.after_power_cut();
+        writer(&disk).append(vec![event(99, Action::OptOut, 1)], NOW).unwrap();
+        let reader = reader(&disk);
+        for index in acknowledged.into_iter().chain([99]) {
+            assert!(reader.contains(key(index)).unwrap(), "room {room}, subscriber {index}");
+        }
+        assert!(verify_on(Arc::new(disk)).unwrap().is_sound(), "room {room}");
+    }
+}
+
+/// Every sync of a compaction fails once, then the power is cut there.
+#[test]
+fn a_compaction_interrupted_anywhere_leaves_the_store_as_it_was_or_complete() {
+    for syncs in 0..20 {
+        let disk = new_store();
+        let store = writer(&disk);
+        for index in 0..20 {
+            store.append(vec![event(index, Action::OptOut, 1)], NOW).unwrap();
+        }
+        store.append(vec![event(3, Action::Resubscribe, 2)], NOW).unwrap();
+        disk.set_faults(Faults { syncs_left: Some(syncs), ..Faults::default() });
+        let result = store.compact(NOW);
+        drop(store);
+        for disk in [disk.clone(), disk.after_power_cut()] {
+            disk.set_faults(Faults::default());
+            let reader = reader(&disk);
+            if result.is_ok() {
+                assert_eq!(reader.generation(), 1);
+            }
+            for index in 0..20 {
+                assert_eq!(reader.contains(key(index)).unwrap(), index != 3, "{syncs} syncs");
+            }
+            writer(&disk).compact(NOW).unwrap();
+            assert!(verify_on(Arc::new(disk)).unwrap().is_sound());
+        }
+    }
+}
+
+#[test]
+fn threads_that_append_together_all_get_their_own_receipts() {
+    let disk = new_store();
+    let store = writer(&disk);
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = &store;
+            scope.spawn(move || {
+                for step in 0..50 {
+                    let index = thread * 50 + step;
+                    let receipt = store.append(vec![event(index, Action::OptOut, 1)], NOW).unwrap();
+                    assert_eq!(receipt[0].outcome, Outcome::Added);
+                }
+            });
+        }
+    });
+    let reader = reader(&disk);
+    assert_eq!(reader.len().unwrap(), 400);
+    let sequences: Vec<u64> =
+        (0..400).map(|index| reader.standing(key(index)).unwrap().unwrap().head).collect();
+    let distinct: std::collections::HashSet<u64> = sequences.iter().copied().collect();
+    assert_eq!(distinct.len(), 400);
+}
+
+/// Every flipped bit of every file: the answers are right, or there are none.
+#[test]
+fn no_flipped_bit_changes_an_answer() {
+    let disk = new_store();
+    let store = writer(&disk);
+    for index in 0..6 {
+        store.append(vec![event(index, Action::OptOut, 1)], NOW).unwrap();
+    }
+    store.append(vec![event(5, Action::Resubscribe, 2)], NOW).unwrap();
+    store.compact(NOW).unwrap();
+    store.append(vec![event(7, Action::OptOut, 1)], NOW).unwrap();
+    drop(store);
+    let expected: Vec<bool> = (0..9).map(|index| index < 5 || index == 7).collect();
+    for name in disk.list().unwrap() {
+        let whole = disk.bytes(&name).unwrap();
+        for byte in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[byte] ^= 1 << (byte % 8);
+            disk.put(&name, bytes);
+            let answers = Reader::open_on(Arc::new(disk.clone())).and_then(|reader| {
+                let keys: Vec<SubscriberKey> = (0..9).map(key).collect();
+                let mut found = vec![false; 9];
+                reader.contains_batch(&keys, &mut found)?;
+                (0..9).try_for_each(|index| reader.history(key(index)).map(|_| ()))?;
+                Ok(found)
+            });
+            if let Ok(answers) = answers {
+                assert_eq!(answers, expected, "{name}, byte {byte}");
+            }
+            let report = verify_on(Arc::new(disk.clone()));
+            let noticed = report.map_or(true, |report| !report.is_sound());
+            assert!(noticed, "{name}, byte {byte}");
+        }
+        disk.put(&name, whole);
+    }
+}
+
+#[test]
+fn a_generation_of_another_store_or_an_older_journal_is_refused() {
+    let disk = new_store();
+    let store = writer(&disk);
+    store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    let old_segment = disk.bytes("journal-0000000001.seg").unwrap();
+    store.append(vec![event(2, Action::OptOut, 1)], NOW).unwrap();
+    store.compact(NOW).unwrap();
+    drop(store);
+    let whole = disk.bytes("journal-0000000001.seg").unwrap();
+    disk.put("journal-0000000001.seg", old_segment);
+    let result = Reader::open_on(Arc::new(disk.clone()));
+    assert!(matches!(result, Err(StoreError::Damaged { .. })));
+    disk.put("journal-0000000001.seg", whole);
+    disk.remove("suppressed-0000000001.roaring").unwrap();
+    let result = Reader::open_on(Arc::new(disk));
+    assert!(matches!(result, Err(StoreError::FileMissing { .. })));
+}

@@ -1,0 +1,188 @@
+//! Is every byte of a store what was written? Reads all of it, writes nothing.
+//!
+//! Beyond the checksums, the journal is held against the generation: every folded event's
+//! subscriber must be in one of its layers, with a newest event that is no older, and every
+//! member must have its newest event in the journal. A set that lost or gained a key is thus
+//! noticed even if its checksum was made right again.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::error::StoreError;
+use super::generation::Generation;
+use super::manifest::Manifest;
+use super::standing::decide;
+use super::standings::facts_of;
+use crate::disk::{Disk, RealDisk};
+use crate::journal::{Journal, JournalError, JournalIdentity, Record, verify_sealed};
+use crate::number::fold;
+
+/// What [`verify`] found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct VerifyReport {
+    /// Everything that is not as it was written; empty for a sound store.
+    pub damages: Vec<Damage>,
+    /// Events read from the journal.
+    pub events: u64,
+    /// Subscribers in the generation's sets.
+    pub subscribers: u64,
+    /// The generation.
+    pub generation: u64,
+    /// Sequence of the newest event.
+    pub sequence: u64,
+}
+
+/// One thing that is not as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// Where in it, as closely as is known.
+    pub offset: u64,
+    /// What is wrong.
+    pub what: String,
+}
+
+/// Reads everything in the store of a directory. Damage is reported, not returned as an error.
+///
+/// # Errors
+///
+/// When there is no store, it is newer or folded otherwise, or the operating system refuses.
+pub fn verify(directory: impl AsRef<Path>) -> Result<VerifyReport, StoreError> {
+    verify_on(Arc::new(RealDisk::new(directory.as_ref())))
+}
+
+pub(super) fn verify_on(disk: Arc<dyn Disk>) -> Result<VerifyReport, StoreError> {
+    let mut report = VerifyReport::default();
+    let Some(manifest) = report.keep(Manifest::read(&*disk))? else { return Ok(report) };
+    report.generation = manifest.generation;
+    let identity = JournalIdentity {
+        store: manifest.store_id().unwrap_or_default(),
+        folding: manifest.folding(),
+    };
+    for info in &manifest.sealed {
+        let mut events = 0;
+        let count = |record: Record| {
+            events += record.rows() as u64;
+            Ok(())
+        };
+        report.keep(verify_sealed(&*disk, identity, info, count).map_err(StoreError::from))?;
+        report.events += events;
+    }
+    let journal = Journal::open(disk.clone(), identity, &manifest.sealed, manifest.active);
+    let journal = report.keep(journal.map_err(StoreError::from))?;
+    let generation = report.keep(Generation::open(&disk, &manifest))?;
+    if let Some(generation) = &generation {
+        report.keep(generation.suppressed.verify())?;
+        report.keep(generation.released.verify())?;
+        report.subscribers = generation.suppressed.set.len() + generation.released.set.len();
+    }
+    if let Some(journal) = &journal {
+        report.sequence = journal.sequence();
+        let sealed_last = manifest.sealed.last().map_or(0, |info| info.last_sequence);
+        report.events += journal.sequence() - sealed_last.min(journal.sequence());
+    }
+    if let (Some(journal), Some(generation), true) = (journal, generation, report.is_sound()) {
+        let compared = compare(&*disk, &manifest, &journal, &generation);
+        report.keep(compared)?;
+    }
+    Ok(report)
+}
+
+impl VerifyReport {
+    /// Whether nothing is damaged.
+    pub fn is_sound(&self) -> bool {
+        self.damages.is_empty()
+    }
+
+    /// Notes damage and goes on; gives up on everything else.
+    fn keep<T>(&mut self, result: Result<T, StoreError>) -> Result<Option<T>, StoreError> {
+        let damage = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(StoreError::Damaged { file, offset, what }) => Damage { file, offset, what },
+            Err(StoreError::Journal(JournalError::Damaged { file, offset, what })) => {
+                Damage { file, offset, what: what.to_owned() }
+            }
+            Err(StoreError::FileMissing { file }) => {
+                Damage { file, offset: 0, what: "it is missing".to_owned() }
+            }
+            Err(StoreError::Journal(JournalError::Disk(error)) | StoreError::Disk(error))
+                if error.is_missing() =>
+            {
+                Damage { file: error.path, offset: 0, what: "it is missing".to_owned() }
+            }
+            Err(error) => return Err(error),
+        };
+        self.damages.push(damage);
+        Ok(None)
+    }
+}
+
+/// Holds the journal up to the folded sequence against the generation.
+fn compare(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    journal: &Journal,
+    generation: &Generation,
+) -> Result<(), StoreError> {
+    let wrong = |what: String| {
+        let file = manifest.layers.first().map_or_else(
+            || disk.path_of(super::layout::MANIFEST),
+            |layer| disk.path_of(&layer.set.name),
+        );
+        StoreError::damaged(file, 0, what)
+    };
+    let mut members = 0;
+    journal.scan::<StoreError>(
+        0,
+        |span| span.last_sequence <= manifest.sequence,
+        |record| {
+            for (row, &number) in record.numbers().iter().enumerate() {
+                let sequence = record.first_sequence() + row as u64;
+                let key = fold(number, journal.folding());
+                let standing = generation.standing(key)?.ok_or_else(|| {
+                    wrong(format!("the subscriber of event {sequence} is in no set"))
+                })?;
+                if standing.head < sequence {
+                    let what = format!("event {sequence} is newer than its subscriber's newest");
+                    return Err(wrong(what));
+                }
+                if standing.head == sequence {
+                    members += 1;
+                    check_state(journal, record, row, standing.opted_out, &wrong)?;
+                }
+            }
+            Ok(true)
+        },
+    )?;
+    let expected = generation.suppressed.set.len() + generation.released.set.len();
+    if members != expected {
+        return Err(wrong(format!("{expected} subscribers are in the sets, {members} in events")));
+    }
+    Ok(())
+}
+
+/// Whether a subscriber is in the layer where his events put him. With a single event, which
+/// nearly all have, no history needs to be read.
+fn check_state(
+    journal: &Journal,
+    record: &Record,
+    row: usize,
+    opted_out: bool,
+    wrong: &impl Fn(String) -> StoreError,
+) -> Result<(), StoreError> {
+    let is_first = record.previous(row) == 0;
+    let expected = if is_first {
+        record.details().action == crate::event::Action::OptOut
+    } else {
+        let facts = facts_of(journal, record.first_sequence() + row as u64)?;
+        decide(&facts).is_some_and(|standing| standing.opted_out)
+    };
+    if expected != opted_out {
+        let sequence = record.first_sequence() + row as u64;
+        return Err(wrong(format!("the subscriber of event {sequence} is in the wrong set")));
+    }
+    Ok(())
+}
