@@ -1,0 +1,343 @@
+//! Blocks of whole records, and the walk over them.
+//!
+//! The walk finds the wanted columns and the end of each record, nothing else. Nothing is
+//! allocated and nothing is copied: a cell is a range until somebody asks for its value.
+
+use memchr::{memchr, memchr2, memchr3};
+
+use super::reader::COLUMNS_MAX;
+use super::split::QUOTE;
+
+/// An owned piece of the file: whole records, one after another.
+#[derive(Debug)]
+pub struct Block {
+    pub(super) bytes: Vec<u8>,
+    pub(super) len: usize,
+    pub(super) index: u64,
+    pub(super) first_line: u64,
+    pub(super) quotes: bool,
+    pub(super) plan: Plan,
+}
+
+impl Block {
+    /// The text of all its records.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Its place among the blocks of the file: 0, 1, 2 …
+    pub fn index(&self) -> u64 {
+        self.index
+    }
+
+    /// Walks the records.
+    pub fn records(&self) -> Records<'_> {
+        Records {
+            bytes: self.bytes(),
+            at: 0,
+            line: self.first_line,
+            quotes: self.quotes,
+            plan: self.plan,
+        }
+    }
+
+    /// The memory of the block, to be moved into or given back by
+    /// [`Table::recycle`](super::Table::recycle). The text is its first `bytes().len()` bytes.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// Which columns are wanted, in the order in which a walk meets them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) delimiter: u8,
+    /// The distinct columns from left to right.
+    steps: [u32; COLUMNS_MAX],
+    step_count: usize,
+    /// For each wanted column, which step finds it.
+    slots: [u8; COLUMNS_MAX],
+}
+
+impl Plan {
+    /// A plan for at most [`COLUMNS_MAX`] columns, in the order in which they were asked for.
+    pub(super) fn new(delimiter: u8, columns: &[usize]) -> Plan {
+        let mut sorted = columns.to_vec();
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut plan = Plan {
+            delimiter,
+            steps: [0; COLUMNS_MAX],
+            step_count: sorted.len(),
+            slots: [u8::MAX; COLUMNS_MAX],
+        };
+        for (step, &column) in plan.steps.iter_mut().zip(&sorted) {
+            *step = u32::try_from(column).unwrap_or(u32::MAX);
+        }
+        for (slot, column) in plan.slots.iter_mut().zip(columns) {
+            *slot = sorted.binary_search(column).map_or(u8::MAX, |step| step as u8);
+        }
+        plan
+    }
+}
+
+/// The records of a block, in order.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+    quotes: bool,
+    plan: Plan,
+}
+
+impl<'a> Records<'a> {
+    /// The records of a sample of which no column is wanted yet.
+    pub(super) fn of_sample(bytes: &'a [u8], delimiter: u8) -> Records<'a> {
+        Records { bytes, at: 0, line: 1, quotes: true, plan: Plan::new(delimiter, &[]) }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = Record<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Record<'a>> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let mut spans = [MISSING; COLUMNS_MAX];
+        let start = self.at;
+        // Without a quote in the block, which is most files, no byte is asked whether it is one.
+        let body_end = if self.quotes {
+            walk::<true>(self.bytes, start, &self.plan, &mut spans)
+        } else {
+            walk::<false>(self.bytes, start, &self.plan, &mut spans)
+        };
+        let end = body_end + line_end_len(self.bytes, body_end);
+        let line = self.line;
+        self.at = end;
+        self.line += 1;
+        if self.quotes {
+            self.line += super::split::count_lines(&self.bytes[start..body_end]);
+        }
+        Some(Record {
+            block: self.bytes,
+            start,
+            body_end,
+            end,
+            line,
+            spans,
+            slots: self.plan.slots,
+        })
+    }
+}
+
+/// Start and end of a cell within its block.
+type Span = (u32, u32);
+
+/// The record has no such column.
+const MISSING: Span = (u32::MAX, u32::MAX);
+
+/// One record.
+#[derive(Debug, Clone)]
+pub struct Record<'a> {
+    block: &'a [u8],
+    start: usize,
+    body_end: usize,
+    end: usize,
+    line: u64,
+    spans: [Span; COLUMNS_MAX],
+    slots: [u8; COLUMNS_MAX],
+}
+
+impl<'a> Record<'a> {
+    /// The line of the file on which it begins, from 1.
+    pub fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// Its bytes, with the line end if there is one.
+    pub fn bytes(&self) -> &'a [u8] {
+        &self.block[self.start..self.end]
+    }
+
+    /// Its bytes without the line end.
+    pub fn body(&self) -> &'a [u8] {
+        &self.block[self.start..self.body_end]
+    }
+
+    /// Its line end; empty for a last record without one.
+    pub fn line_end(&self) -> &'a [u8] {
+        &self.block[self.body_end..self.end]
+    }
+
+    /// Where it stands in its block, line end included.
+    pub fn range(&self) -> std::ops::Range<usize> {
+        self.start..self.end
+    }
+
+    /// Whether there is nothing on its line.
+    pub fn is_blank(&self) -> bool {
+        self.start == self.body_end
+    }
+
+    /// The cell of a wanted column, by its place among those asked for; `None` when the record
+    /// is too short to have it.
+    #[inline]
+    pub fn cell(&self, wanted: usize) -> Option<Cell<'a>> {
+        let step = usize::from(*self.slots.get(wanted)?);
+        let &(start, end) = self.spans.get(step)?;
+        self.block.get(start as usize..end as usize).map(Cell)
+    }
+}
+
+/// A cell as it stands in the file.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell<'a>(&'a [u8]);
+
+impl<'a> Cell<'a> {
+    /// Its bytes in the file, quotes included.
+    pub fn raw(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Its value: what a quoted cell has between its quotes. Copies into `scratch` only when
+    /// there is a quote to take out.
+    #[inline]
+    pub fn value<'b>(self, scratch: &'b mut Vec<u8>) -> &'b [u8]
+    where
+        'a: 'b,
+    {
+        match self.0 {
+            [QUOTE, rest @ ..] => unquote(rest, scratch),
+            plain => plain,
+        }
+    }
+}
+
+/// The value of a quoted cell, from behind its first quote.
+fn unquote<'b>(rest: &'b [u8], scratch: &'b mut Vec<u8>) -> &'b [u8] {
+    if let [inner @ .., QUOTE] = rest
+        && memchr(QUOTE, inner).is_none()
+    {
+        return inner;
+    }
+    scratch.clear();
+    let mut left = rest;
+    while let Some(place) = memchr(QUOTE, left) {
+        scratch.extend_from_slice(&left[..place]);
+        left = &left[place + 1..];
+        if left.first() != Some(&QUOTE) {
+            // Closed. What follows up to the delimiter is data as it stands.
+            break;
+        }
+        scratch.push(QUOTE);
+        left = &left[1..];
+    }
+    scratch.extend_from_slice(left);
+    scratch
+}
+
+/// The cells of one record's body, all of them. For headers and rare rows.
+pub fn fields(body: &[u8], delimiter: u8) -> impl Iterator<Item = Cell<'_>> {
+    let mut at = Some(0);
+    std::iter::from_fn(move || {
+        let start = at?;
+        let end = field_end::<true>(body, start, delimiter);
+        at = (body.get(end) == Some(&delimiter)).then_some(end + 1);
+        Some(Cell(&body[start..end]))
+    })
+}
+
+/// Appends `value` to `out` as a cell, quoted when it has to be.
+pub fn append_cell(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
+    let special = |&byte: &u8| byte == delimiter || matches!(byte, QUOTE | b'\n' | b'\r');
+    if !value.iter().any(special) {
+        out.extend_from_slice(value);
+        return;
+    }
+    out.push(QUOTE);
+    for &byte in value {
+        out.extend(std::iter::repeat_n(byte, if byte == QUOTE { 2 } else { 1 }));
+    }
+    out.push(QUOTE);
+}
+
+/// Finds the wanted cells of the record at `start`, and where its body ends.
+#[inline]
+fn walk<const QUOTES: bool>(
+    bytes: &[u8],
+    start: usize,
+    plan: &Plan,
+    spans: &mut [Span; COLUMNS_MAX],
+) -> usize {
+    let mut at = start;
+    let mut column = 0;
+    for (&wanted, span) in plan.steps[..plan.step_count].iter().zip(spans) {
+        loop {
+            let end = field_end::<QUOTES>(bytes, at, plan.delimiter);
+            let found = column == wanted;
+            if found {
+                *span = (at as u32, end as u32);
+            }
+            if bytes.get(end) != Some(&plan.delimiter) {
+                return end;
+            }
+            at = end + 1;
+            column += 1;
+            if found {
+                break;
+            }
+        }
+    }
+    body_end::<QUOTES>(bytes, at, plan.delimiter)
+}
+
+/// End of the field that begins at `at`: its delimiter, line end, or the end of the bytes.
+#[inline]
+fn field_end<const QUOTES: bool>(bytes: &[u8], at: usize, delimiter: u8) -> usize {
+    let from = if QUOTES && bytes.get(at) == Some(&QUOTE) { closed(bytes, at + 1) } else { at };
+    memchr3(delimiter, b'\n', b'\r', &bytes[from..]).map_or(bytes.len(), |place| from + place)
+}
+
+/// End of the body of the record, from the beginning of one of its fields.
+#[inline]
+fn body_end<const QUOTES: bool>(bytes: &[u8], mut at: usize, delimiter: u8) -> usize {
+    if !QUOTES {
+        return memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |place| at + place);
+    }
+    let mut field = at;
+    while let Some(place) = memchr3(QUOTE, b'\n', b'\r', &bytes[at..]).map(|place| at + place) {
+        if bytes[place] != QUOTE {
+            return place;
+        }
+        let opens = place == field || bytes[place - 1] == delimiter;
+        at = if opens { closed(bytes, place + 1) } else { place + 1 };
+        // Only the very first field begins without a delimiter before it.
+        field = usize::MAX;
+    }
+    bytes.len()
+}
+
+/// The first byte behind the quote that closes what is open at `at`.
+fn closed(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(place) = memchr(QUOTE, &bytes[at..]) {
+        at += place + 1;
+        if bytes.get(at) != Some(&QUOTE) {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
+}
+
+/// Length of the line end at `at`: LF, CRLF or CR; 0 at the end of the file.
+#[inline]
+fn line_end_len(bytes: &[u8], at: usize) -> usize {
+    match (bytes.get(at), bytes.get(at + 1)) {
+        (Some(b'\r'), Some(b'\n')) => 2,
+        (Some(_), _) => 1,
+        (None, _) => 0,
+    }
+}
