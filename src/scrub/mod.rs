@@ -1,1 +1,350 @@
-//! The parallel filter.
+//! The parallel filter: who of this list may be sent to?
+//!
+//! A [`Scrubber`] reads a recipient list, asks a [`SuppressionSet`] about every number in it, and
+//! writes the rows that may be sent to, byte for byte and in order. It has never heard of a
+//! store: tests run it against a map, the command against a store's view.
+//!
+//! Promises:
+//! - every row is in exactly one of kept, suppressed, invalid and duplicates, or the run fails;
+//! - a row whose number can't be read is never kept, nor is one whose lookup failed: a set that
+//!   can't answer fails the run;
+//! - memory does not grow with rows (removing duplicates is the exception, see
+//!   [`Scrubber::dedupe`]): some 10 MB, up to about 100 MB for files of giant records;
+//! - an input that is cut short, can't be decoded, or changes while it is read fails the run.
+//!
+//! Blank lines are rows: invalid, with the reason `empty`, wherever they stand but above a header.
+//! Outputs that appear only when complete are made by [`output`].
+//!
+//! ```
+//! use std::collections::BTreeSet;
+//! use optout::number::SubscriberKey;
+//! use optout::scrub::{Input, Scrubber, Sinks};
+//!
+//! # fn main() -> Result<(), optout::scrub::ScrubError> {
+//! let opted_out = BTreeSet::from([SubscriberKey::from_u64(525512345678)]);
+//! let list = "phone,name\n+525512345678,Ana\n+525587654321,Luis\n".as_bytes();
+//!
+//! let mut clean = Vec::new();
+//! let report = Scrubber::new(&opted_out)
+//!     .run(Input::reader("list", list), Sinks::new().kept("clean", &mut clean))?;
+//!
+//! assert_eq!(clean, b"phone,name\n+525587654321,Luis\n");
+//! assert_eq!((report.rows, report.kept, report.suppressed), (2, 1, 1));
+//! # Ok(())
+//! # }
+//! ```
+
+mod engine;
+mod error;
+mod input;
+pub mod output;
+mod report;
+mod set;
+mod worker;
+
+use std::io::{Read, Write};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::number::{Folding, NumberReader, Region};
+use crate::table::{ColumnChoice, ReadOptions, Table};
+
+pub use error::{OutputError, ScrubError};
+pub use input::Input;
+pub use report::{Report, ReportOptions};
+pub use set::{Origin, SuppressionSet};
+
+use engine::{Controls, WriteIfAny};
+use worker::{Job, Shape};
+
+/// What is done with the verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Mode {
+    /// Only the kept rows are written.
+    #[default]
+    Enforce,
+    /// Every row is written, and the report says what enforcing would have done.
+    Report,
+    /// Every row is written and counted as kept; nobody is asked.
+    Off,
+}
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that are done.
+    pub bytes: u64,
+    /// Rows that are done.
+    pub rows: u64,
+}
+
+/// An output: where the bytes go, and how to call it in messages.
+pub struct Sink<'a> {
+    name: String,
+    writer: &'a mut (dyn Write + Send),
+}
+
+/// The outputs of a run. What has none is counted only.
+#[derive(Default)]
+pub struct Sinks<'a> {
+    kept: Option<Sink<'a>>,
+    suppressed: Option<Sink<'a>>,
+    invalid: Option<Sink<'a>>,
+}
+
+impl<'a> Sinks<'a> {
+    /// No outputs.
+    pub fn new() -> Sinks<'a> {
+        Sinks::default()
+    }
+
+    /// Where the kept rows go.
+    pub fn kept(mut self, name: impl Into<String>, writer: &'a mut (dyn Write + Send)) -> Self {
+        self.kept = Some(Sink { name: name.into(), writer });
+        self
+    }
+
+    /// Where the rows of subscribers who opted out go, with four more columns:
+    /// `optout_number` (digits, without a plus), `optout_since`, `optout_source`, `optout_rule`.
+    pub fn suppressed(
+        mut self,
+        name: impl Into<String>,
+        writer: &'a mut (dyn Write + Send),
+    ) -> Self {
+        self.suppressed = Some(Sink { name: name.into(), writer });
+        self
+    }
+
+    /// Where the rows go whose number can't be read or sent to, with two more columns:
+    /// `optout_line`, `optout_reason`.
+    pub fn invalid(mut self, name: impl Into<String>, writer: &'a mut (dyn Write + Send)) -> Self {
+        self.invalid = Some(Sink { name: name.into(), writer });
+        self
+    }
+
+    /// What stands above the rows.
+    fn write_headers<R: Read>(
+        &mut self,
+        table: &Table<R>,
+        shape: &Shape,
+    ) -> Result<(), ScrubError> {
+        const SUPPRESSED: [&[u8]; 4] =
+            [b"optout_number", b"optout_since", b"optout_source", b"optout_rule"];
+        const INVALID: [&[u8]; 2] = [b"optout_line", b"optout_reason"];
+        let header = table.header().unwrap_or_default();
+        let body_len = header.len()
+            - if header.ends_with(b"\r\n") {
+                2
+            } else {
+                usize::from(header.ends_with(b"\n") || header.ends_with(b"\r"))
+            };
+        let (body, line_end) = header.split_at(body_len);
+        let extended = |cells: &[&[u8]]| {
+            let mut text = table.preamble().to_vec();
+            if table.header().is_some() {
+                shape.append_row(body, line_end, cells, &mut text);
+            }
+            shape.encode(text)
+        };
+        self.kept.write(&shape.encode([table.preamble(), header].concat()))?;
+        self.suppressed.write(&extended(&SUPPRESSED))?;
+        self.invalid.write(&extended(&INVALID))
+    }
+
+    fn flush(&mut self) -> Result<(), ScrubError> {
+        self.kept.flush()?;
+        self.suppressed.flush()?;
+        self.invalid.flush()
+    }
+}
+
+/// A scrub with its options. One scrubber can run over many lists.
+pub struct Scrubber<'a, S> {
+    set: &'a S,
+    read: ReadOptions,
+    column: Option<String>,
+    region: Option<Region>,
+    region_column: Option<String>,
+    folding: Folding,
+    mode: Mode,
+    dedupe: bool,
+    threads: usize,
+    generation: u64,
+    sequence: u64,
+    cancel: Option<&'a AtomicBool>,
+    progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+impl<'a, S: SuppressionSet> Scrubber<'a, S> {
+    /// A scrub against `set`: the number's column is found out, numbers are international,
+    /// verdicts are enforced, and as many threads work as the machine has cores.
+    pub fn new(set: &'a S) -> Scrubber<'a, S> {
+        Scrubber {
+            set,
+            read: ReadOptions::default(),
+            column: None,
+            region: None,
+            region_column: None,
+            folding: Folding::default(),
+            mode: Mode::Enforce,
+            dedupe: false,
+            threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
+            generation: 0,
+            sequence: 0,
+            cancel: None,
+            progress: None,
+        }
+    }
+
+    /// The column of the numbers, by name or by index from 1.
+    pub fn column(mut self, column: impl Into<String>) -> Self {
+        self.column = Some(column.into());
+        self
+    }
+
+    /// The region of national numbers.
+    pub fn region(mut self, region: Region) -> Self {
+        self.region = Some(region);
+        self
+    }
+
+    /// The column that has the region of each number, by name or by index. Where its cell is
+    /// empty, the region of all rows counts; where it is no region, the row is invalid.
+    pub fn region_column(mut self, column: impl Into<String>) -> Self {
+        self.region_column = Some(column.into());
+        self
+    }
+
+    /// How numbers become keys; the same as that of the set.
+    pub fn folding(mut self, folding: Folding) -> Self {
+        self.folding = folding;
+        self
+    }
+
+    /// What is done with the verdicts.
+    pub fn mode(mut self, mode: Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Of several rows that would be kept with the same E.164 number, keeps the first. Not by
+    /// subscriber key: that can merge two people, which is right for silence only. Remembers
+    /// every kept number, some 10 to 20 bytes each: 10 million rows take about 200 MB.
+    pub fn dedupe(mut self, dedupe: bool) -> Self {
+        self.dedupe = dedupe;
+        self
+    }
+
+    /// How the file is read. Its `columns` are not looked at: [`Self::column`] says them.
+    pub fn read_options(mut self, read: ReadOptions) -> Self {
+        self.read = read;
+        self
+    }
+
+    /// How many threads work, at least one.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
+    }
+
+    /// What the set is a view of, for the report.
+    pub fn as_of(mut self, generation: u64, sequence: u64) -> Self {
+        (self.generation, self.sequence) = (generation, sequence);
+        self
+    }
+
+    /// A flag that ends the run with [`ScrubError::Cancelled`] soon after it is set.
+    pub fn cancel(mut self, flag: &'a AtomicBool) -> Self {
+        self.cancel = Some(flag);
+        self
+    }
+
+    /// Is told after each block how far the run is, by whichever thread wrote it.
+    pub fn progress(mut self, progress: &'a (dyn Fn(Progress) + Sync)) -> Self {
+        self.progress = Some(progress);
+        self
+    }
+
+    /// Scrubs one list. The outputs are complete only when this returns a report; give files to
+    /// it as [`output::OutputFile`] and publish them afterwards.
+    ///
+    /// # Errors
+    ///
+    /// When anything fails: the outputs must not be used then.
+    pub fn run(&self, input: Input, mut sinks: Sinks<'_>) -> Result<Report, ScrubError> {
+        let started = Instant::now();
+        let file = input.name().to_owned();
+        let mut table = self.open(input, &file)?;
+        let job = Job {
+            set: self.set,
+            mode: self.mode,
+            dedupe: self.dedupe,
+            region: self.region,
+            has_region_column: self.region_column.is_some(),
+            folding: self.folding,
+            want_suppressed: sinks.suppressed.is_some(),
+            want_invalid: sinks.invalid.is_some(),
+            shape: Shape::of(&table),
+            file: &file,
+        };
+        sinks.write_headers(&table, &job.shape)?;
+        let controls =
+            Controls { threads: self.threads, cancel: self.cancel, progress: self.progress };
+        let counts = engine::run(&job, &mut table, &mut sinks, &controls)?;
+        table.source().check_unchanged(table.bytes_read())?;
+        counts.check(self.mode)?;
+        sinks.flush()?;
+        Ok(self.report(counts, started))
+    }
+
+    fn open(&self, input: Input, file: &str) -> Result<Table<Input>, ScrubError> {
+        // Shorter than any number with its area code is no sign of a number without a region.
+        const DIGITS_MIN: usize = 7;
+        let choice =
+            |name: &Option<String>| name.clone().map_or(ColumnChoice::Auto, ColumnChoice::Named);
+        let mut options = self.read.clone();
+        options.columns = vec![choice(&self.column)];
+        options.columns.extend(self.region_column.clone().map(ColumnChoice::Named));
+        let reader = NumberReader::new(self.region, self.folding);
+        let looks_national = |cell: &[u8]| {
+            let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
+            digits >= DIGITS_MIN && !cell.iter().any(u8::is_ascii_alphabetic)
+        };
+        let looks_like_number = |cell: &[u8]| {
+            reader.recipient(cell).is_ok() || (self.region_column.is_some() && looks_national(cell))
+        };
+        Table::open(input, &options, &looks_like_number)
+            .map_err(|source| ScrubError::Table { file: file.to_owned(), source })
+    }
+
+    fn report(&self, counts: report::Counts, started: Instant) -> Report {
+        Report {
+            rows: counts.rows,
+            kept: counts.kept,
+            suppressed: counts.suppressed,
+            invalid: counts.invalid,
+            duplicates: counts.duplicates,
+            exempt: 0,
+            written: counts.written,
+            invalid_reasons: counts
+                .reasons
+                .into_iter()
+                .map(|(reason, count)| (reason.to_owned(), count))
+                .collect(),
+            generation: self.generation,
+            sequence: self.sequence,
+            elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+            options: ReportOptions {
+                mode: self.mode,
+                column: self.column.clone(),
+                region: self.region.map(|region| region.to_string()),
+                region_column: self.region_column.clone(),
+                dedupe: self.dedupe,
+            },
+        }
+    }
+}

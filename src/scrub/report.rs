@@ -1,0 +1,99 @@
+//! Counters that add up.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Mode, ScrubError};
+
+/// What a scrub did. In JSON the fields have these names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// Rows read, blank lines included, the header not. The sum of the next four that follow.
+    pub rows: u64,
+    /// Rows that may be sent to.
+    pub kept: u64,
+    /// Rows of subscribers who opted out.
+    pub suppressed: u64,
+    /// Rows without a number that can be sent to.
+    pub invalid: u64,
+    /// Rows with the number of an earlier kept row; counted when asked to remove them.
+    pub duplicates: u64,
+    /// Of the kept rows, those of subscribers who opted out of other categories only.
+    pub exempt: u64,
+    /// Rows in the output: the kept ones, or all in the modes that take nothing out.
+    pub written: u64,
+    /// The invalid rows by reason.
+    pub invalid_reasons: BTreeMap<String, u64>,
+    /// The generation of the store that was asked.
+    pub generation: u64,
+    /// The last sequence that the answers know of.
+    pub sequence: u64,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// How it was asked for.
+    pub options: ReportOptions,
+}
+
+/// The options that a report repeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ReportOptions {
+    /// What was done with the verdicts.
+    pub mode: Mode,
+    /// The column of the numbers as it was asked for; none when it was found out.
+    pub column: Option<String>,
+    /// The default region.
+    pub region: Option<String>,
+    /// The column of the regions.
+    pub region_column: Option<String>,
+    /// Whether later rows with the same number were removed.
+    pub dedupe: bool,
+}
+
+/// What one block, or the whole run so far, counted. Workers count alone; totals are summed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Counts {
+    pub(super) rows: u64,
+    pub(super) kept: u64,
+    pub(super) suppressed: u64,
+    pub(super) invalid: u64,
+    pub(super) duplicates: u64,
+    pub(super) written: u64,
+    pub(super) reasons: BTreeMap<&'static str, u64>,
+}
+
+impl Counts {
+    pub(super) fn count_invalid(&mut self, reason: &'static str) {
+        self.invalid += 1;
+        *self.reasons.entry(reason).or_default() += 1;
+    }
+
+    pub(super) fn add(&mut self, other: &Counts) {
+        self.rows += other.rows;
+        self.kept += other.kept;
+        self.suppressed += other.suppressed;
+        self.invalid += other.invalid;
+        self.duplicates += other.duplicates;
+        self.written += other.written;
+        for (reason, count) in &other.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
+    }
+
+    /// The last line of defence: a row that went nowhere fails the run.
+    pub(super) fn check(&self, mode: Mode) -> Result<(), ScrubError> {
+        let parts = self.kept + self.suppressed + self.invalid + self.duplicates;
+        let written = if mode == Mode::Enforce { self.kept } else { self.rows };
+        let reasons: u64 = self.reasons.values().sum();
+        if parts == self.rows && written == self.written && reasons == self.invalid {
+            return Ok(());
+        }
+        Err(ScrubError::DoesNotAddUp {
+            rows: self.rows,
+            kept: self.kept,
+            suppressed: self.suppressed,
+            invalid: self.invalid,
+            duplicates: self.duplicates,
+        })
+    }
+}

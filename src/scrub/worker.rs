@@ -1,0 +1,439 @@
+//! What becomes of the rows of one block. Workers share nothing but the set.
+
+use std::collections::HashMap;
+
+use crate::number::{Folding, NumberReader, Region, SubscriberKey};
+use crate::table::{Block, Cell, Encoding, Record, Table, append_cell, fields};
+
+use super::report::Counts;
+use super::{Mode, ScrubError, SuppressionSet};
+
+/// Keys in one lookup. Long enough to hide the cache misses of a set behind one another, short
+/// enough that the rows are still in the cache when the answers come.
+const BATCH: usize = 1024;
+
+/// Reasons of rows that never come as far as the number.
+const BLANK_LINE: &str = "empty";
+const SHORT_ROW: &str = "missing_column";
+const UNKNOWN_REGION: &str = "unknown_region";
+/// An integer, but no number of that plan is so long.
+const NOT_SENDABLE: &str = "not_sendable";
+
+/// What all workers of a run have in common.
+pub(super) struct Job<'a, S> {
+    pub(super) set: &'a S,
+    pub(super) mode: Mode,
+    pub(super) dedupe: bool,
+    pub(super) region: Option<Region>,
+    pub(super) has_region_column: bool,
+    pub(super) folding: Folding,
+    pub(super) want_suppressed: bool,
+    pub(super) want_invalid: bool,
+    pub(super) shape: Shape,
+    pub(super) file: &'a str,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    delimiter: u8,
+    column_count: usize,
+    pub(super) encoding: Encoding,
+}
+
+impl Shape {
+    pub(super) fn of<R: std::io::Read>(table: &Table<R>) -> Shape {
+        Shape {
+            delimiter: table.delimiter(),
+            column_count: table.column_count(),
+            encoding: table.encoding(),
+        }
+    }
+
+    /// Appends a row with more cells at its end. A row that is too short is filled up, so that
+    /// the new cells stand under their names.
+    pub(super) fn append_row(
+        &self,
+        body: &[u8],
+        line_end: &[u8],
+        cells: &[&[u8]],
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(body);
+        let missing = self.column_count.saturating_sub(fields(body, self.delimiter).count());
+        out.extend(std::iter::repeat_n(self.delimiter, missing));
+        for cell in cells {
+            out.push(self.delimiter);
+            append_cell(cell, self.delimiter, out);
+        }
+        out.extend_from_slice(line_end);
+    }
+
+    /// The text as it goes into the file.
+    pub(super) fn encode(&self, text: Vec<u8>) -> Vec<u8> {
+        if self.encoding == Encoding::Bytes {
+            return text;
+        }
+        let mut encoded = Vec::with_capacity(2 * text.len());
+        self.encoding.encode(&text, &mut encoded);
+        encoded
+    }
+}
+
+/// A block after all its rows have a verdict.
+pub(super) struct Done {
+    pub(super) counts: Counts,
+    pub(super) kept: Vec<u8>,
+    /// How many bytes of `kept` count.
+    pub(super) kept_len: usize,
+    /// How many bytes the block had.
+    pub(super) block_bytes: usize,
+    pub(super) suppressed: Vec<u8>,
+    pub(super) invalid: Vec<u8>,
+    /// Rows that are kept unless an earlier one has the same number; only when asked to dedupe.
+    candidates: Vec<Candidate>,
+}
+
+/// The number of a row, and where the row stands in its block.
+struct Candidate {
+    number: u64,
+    row: (u32, u32),
+}
+
+impl Done {
+    /// Sorts out the candidates: keeps each whose number `is_new`. The blocks have to come in
+    /// the order of the file.
+    pub(super) fn dedupe(
+        &mut self,
+        mode: Mode,
+        shape: &Shape,
+        mut is_new: impl FnMut(u64) -> bool,
+    ) {
+        let mut runs = Runs::default();
+        for Candidate { number, row } in std::mem::take(&mut self.candidates) {
+            if is_new(number) {
+                self.counts.kept += 1;
+                runs.push(row);
+            } else {
+                self.counts.duplicates += 1;
+            }
+        }
+        if mode == Mode::Enforce {
+            self.keep(&runs, shape);
+        }
+    }
+
+    /// Moves the kept rows together and encodes them.
+    fn keep(&mut self, runs: &Runs, shape: &Shape) {
+        self.kept_len = runs.compact(&mut self.kept);
+        self.counts.written = self.counts.kept;
+        if shape.encoding != Encoding::Bytes {
+            self.kept.truncate(self.kept_len);
+            self.kept = shape.encode(std::mem::take(&mut self.kept));
+            self.kept_len = self.kept.len();
+        }
+    }
+}
+
+/// Ranges of kept rows; neighbours are one range, so that they are copied as one.
+#[derive(Default)]
+struct Runs(Vec<(u32, u32)>);
+
+impl Runs {
+    #[inline]
+    fn push(&mut self, row: (u32, u32)) {
+        match self.0.last_mut() {
+            Some(last) if last.1 == row.0 => last.1 = row.1,
+            _ => self.0.push(row),
+        }
+    }
+
+    /// Moves the ranges to the beginning of `bytes`; how many bytes they are.
+    fn compact(&self, bytes: &mut [u8]) -> usize {
+        let mut len = 0;
+        for &(start, end) in &self.0 {
+            let range = start as usize..end as usize;
+            let moved = range.len();
+            if range.start != len {
+                bytes.copy_within(range, len);
+            }
+            len += moved;
+        }
+        len
+    }
+}
+
+/// A row that waits for the answers of its batch.
+struct Row {
+    start: u32,
+    body_end: u32,
+    end: u32,
+    line: u64,
+    reading: Reading,
+}
+
+enum Reading {
+    /// The number, the place of its key in the batch, and whether it can be sent to.
+    Number { number: u64, key: u32, sendable: bool },
+    /// Why there is none.
+    None(&'static str),
+}
+
+/// One thread's share: judges blocks, one after another.
+pub(super) struct Worker<'a, S> {
+    job: &'a Job<'a, S>,
+    readers: Readers,
+    rows: Vec<Row>,
+    keys: Vec<SubscriberKey>,
+    found: Vec<bool>,
+    scratch: Vec<u8>,
+}
+
+impl<'a, S: SuppressionSet> Worker<'a, S> {
+    pub(super) fn new(job: &'a Job<'a, S>) -> Worker<'a, S> {
+        Worker {
+            job,
+            readers: Readers::new(job.region, job.folding),
+            rows: Vec::with_capacity(BATCH),
+            keys: Vec::with_capacity(BATCH),
+            found: Vec::with_capacity(BATCH),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Gives every row of the block its verdict.
+    pub(super) fn judge(&mut self, block: Block) -> Result<Done, ScrubError> {
+        let mut done = Done {
+            counts: Counts::default(),
+            kept: Vec::new(),
+            kept_len: block.bytes().len(),
+            block_bytes: block.bytes().len(),
+            suppressed: Vec::new(),
+            invalid: Vec::new(),
+            candidates: Vec::new(),
+        };
+        let mut runs = Runs::default();
+        if self.job.mode == Mode::Off && !self.job.dedupe {
+            done.counts.rows = block.records().count() as u64;
+            done.counts.kept = done.counts.rows;
+            runs.push((0, block.bytes().len() as u32));
+        } else {
+            for record in block.records() {
+                self.read_row(&record);
+                if self.rows.len() == BATCH {
+                    self.judge_batch(block.bytes(), &mut runs, &mut done)?;
+                }
+            }
+            self.judge_batch(block.bytes(), &mut runs, &mut done)?;
+        }
+        self.finish(block, &runs, &mut done);
+        Ok(done)
+    }
+
+    fn finish(&self, block: Block, runs: &Runs, done: &mut Done) {
+        let Job { mode, dedupe, shape, .. } = self.job;
+        done.suppressed = shape.encode(std::mem::take(&mut done.suppressed));
+        done.invalid = shape.encode(std::mem::take(&mut done.invalid));
+        done.kept = block.into_buffer();
+        match (mode, dedupe) {
+            (Mode::Enforce, true) => {}
+            (Mode::Enforce, false) => done.keep(runs, shape),
+            // These modes take nothing out of the list.
+            (Mode::Report | Mode::Off, _) => {
+                let mut all = Runs::default();
+                all.push((0, done.kept_len as u32));
+                done.keep(&all, shape);
+                done.counts.written = done.counts.rows;
+            }
+        }
+    }
+
+    #[inline]
+    fn read_row(&mut self, record: &Record<'_>) {
+        let reading = match read_number(
+            record,
+            self.job.has_region_column,
+            &mut self.readers,
+            &mut self.scratch,
+        ) {
+            Ok(recipient) => {
+                self.keys.push(recipient.key);
+                Reading::Number {
+                    number: recipient.number.get(),
+                    key: self.keys.len() as u32 - 1,
+                    sendable: recipient.sendable,
+                }
+            }
+            Err(reason) => Reading::None(reason),
+        };
+        let range = record.range();
+        self.rows.push(Row {
+            start: range.start as u32,
+            body_end: (range.end - record.line_end().len()) as u32,
+            end: range.end as u32,
+            line: record.line(),
+            reading,
+        });
+    }
+
+    /// Looks the waiting rows up and gives them their verdicts.
+    fn judge_batch(
+        &mut self,
+        bytes: &[u8],
+        runs: &mut Runs,
+        done: &mut Done,
+    ) -> Result<(), ScrubError> {
+        self.found.clear();
+        if self.job.mode == Mode::Off {
+            self.found.resize(self.keys.len(), false);
+        } else {
+            // Whatever a set should forget to answer counts as suppressed.
+            self.found.resize(self.keys.len(), true);
+            let line = self.rows.first().map_or(0, |row| row.line);
+            self.job
+                .set
+                .contains_batch(&self.keys, &mut self.found)
+                .map_err(|error| self.lookup_failed(line, error))?;
+        }
+        done.counts.rows += self.rows.len() as u64;
+        for row in &self.rows {
+            match row.reading {
+                Reading::Number { key, .. } if self.found[key as usize] => {
+                    done.counts.suppressed += 1;
+                    if self.job.want_suppressed {
+                        self.write_suppressed(row, bytes, &mut done.suppressed)?;
+                    }
+                }
+                Reading::Number { number, sendable: true, .. } => {
+                    self.keep_row(row, number, runs, done)
+                }
+                Reading::Number { sendable: false, .. } => {
+                    self.refuse(row, NOT_SENDABLE, bytes, done)
+                }
+                Reading::None(reason) => self.refuse(row, reason, bytes, done),
+            }
+        }
+        self.rows.clear();
+        self.keys.clear();
+        Ok(())
+    }
+
+    #[inline]
+    fn keep_row(&self, row: &Row, number: u64, runs: &mut Runs, done: &mut Done) {
+        if self.job.dedupe {
+            done.candidates.push(Candidate { number, row: (row.start, row.end) });
+        } else {
+            done.counts.kept += 1;
+            runs.push((row.start, row.end));
+        }
+    }
+
+    fn refuse(&self, row: &Row, reason: &'static str, bytes: &[u8], done: &mut Done) {
+        done.counts.count_invalid(reason);
+        if self.job.want_invalid {
+            let (body, line_end) = row.parts(bytes);
+            let cells = [row.line.to_string().into_bytes(), reason.as_bytes().to_vec()];
+            self.job.shape.append_row(
+                body,
+                line_end,
+                &cells.each_ref().map(|cell| &cell[..]),
+                &mut done.invalid,
+            );
+        }
+    }
+
+    fn write_suppressed(
+        &self,
+        row: &Row,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), ScrubError> {
+        let Reading::Number { number, key, .. } = row.reading else { return Ok(()) };
+        let origin = self
+            .job
+            .set
+            .origin(self.keys[key as usize])
+            .map_err(|error| self.lookup_failed(row.line, error))?;
+        let (body, line_end) = row.parts(bytes);
+        // Without a plus, which spreadsheets take for the beginning of a formula.
+        let number = number.to_string();
+        let since = origin.map_or_else(String::new, |origin| origin.since.to_string());
+        let source = origin.map_or("", |origin| origin.source.as_str());
+        let rule = origin.map_or("", |origin| origin.rule);
+        let cells = [&number, &since, source, rule].map(str::as_bytes);
+        self.job.shape.append_row(body, line_end, &cells, out);
+        Ok(())
+    }
+
+    fn lookup_failed(&self, line: u64, error: S::Error) -> ScrubError {
+        ScrubError::Lookup { file: self.job.file.to_owned(), line, source: Box::new(error) }
+    }
+}
+
+impl Row {
+    /// Body and line end.
+    fn parts<'b>(&self, bytes: &'b [u8]) -> (&'b [u8], &'b [u8]) {
+        let body_end = self.body_end as usize;
+        (&bytes[self.start as usize..body_end], &bytes[body_end..self.end as usize])
+    }
+}
+
+#[inline]
+fn read_number(
+    record: &Record<'_>,
+    has_region_column: bool,
+    readers: &mut Readers,
+    scratch: &mut Vec<u8>,
+) -> Result<crate::number::Recipient, &'static str> {
+    if record.is_blank() {
+        return Err(BLANK_LINE);
+    }
+    let cell = record.cell(0).ok_or(SHORT_ROW)?;
+    let reader = if has_region_column {
+        let region = record.cell(1).ok_or(SHORT_ROW)?;
+        readers.of_cell(region, scratch)?
+    } else {
+        &readers.default
+    };
+    reader.recipient(cell.value(scratch)).map_err(|reason| reason.as_str())
+}
+
+/// The readers of numbers by default region.
+struct Readers {
+    default: NumberReader,
+    folding: Folding,
+    /// By the text of the cell, which is looked up faster than read. Holds known regions only.
+    by_cell: HashMap<Vec<u8>, NumberReader>,
+}
+
+impl Readers {
+    /// Spellings of regions that are remembered: more than there are, unless someone plays.
+    const CELLS_MAX: usize = 1024;
+
+    fn new(region: Option<Region>, folding: Folding) -> Readers {
+        Readers { default: NumberReader::new(region, folding), folding, by_cell: HashMap::new() }
+    }
+
+    /// The reader for the region in the cell; that of the default region when it is empty.
+    fn of_cell(
+        &mut self,
+        cell: Cell<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<&NumberReader, &'static str> {
+        let text = cell.value(scratch).trim_ascii();
+        if text.is_empty() {
+            return Ok(&self.default);
+        }
+        if !self.by_cell.contains_key(text) {
+            let region = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| Region::parse(text).ok())
+                .ok_or(UNKNOWN_REGION)?;
+            if self.by_cell.len() >= Self::CELLS_MAX {
+                self.by_cell.clear();
+            }
+            self.by_cell.insert(text.to_vec(), NumberReader::new(Some(region), self.folding));
+        }
+        self.by_cell.get(text).ok_or(UNKNOWN_REGION)
+    }
+}
