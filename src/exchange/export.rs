@@ -91,11 +91,8 @@ impl<W: Write> EventWriter<W> {
     ///
     /// When the output refuses it.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        let number = if self.mask {
-            event.number.masked().to_string()
-        } else {
-            event.number.to_string()
-        };
+        let number =
+            if self.mask { event.number.masked().to_string() } else { event.number.to_string() };
         let details = &event.details;
         let line = Line {
             sequence: event.sequence,

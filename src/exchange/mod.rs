@@ -9,4 +9,4 @@ mod export;
 mod import;
 
 pub use export::{EventWriter, ExportFormat};
-pub use import::{ImportError, ImportOptions, ImportReport, Rejected, import};
+pub use import::{ImportError, ImportOptions, ImportReport, ImportTarget, ImportWatch, import};

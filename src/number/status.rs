@@ -107,6 +107,9 @@ reasons! {
     /// A business-scoped user id, such as `CO.1349…`.
     BusinessScopedId = "business_scoped_id",
         "this is a business-scoped user id, not a phone number";
+    /// Digits that no number of their country has, or that could be two different numbers.
+    NotSendable = "not_sendable",
+        "no number of that country is so long, or the digits can be read as two numbers";
     /// Another id of a messaging service.
     NotAPhoneId = "not_a_phone_id", "this is an id of a messaging service, not a phone number";
 }

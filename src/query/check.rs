@@ -96,11 +96,7 @@ impl<'a> Checker<'a> {
 impl SuppressionSet for Reader {
     type Error = StoreError;
 
-    fn contains_batch(
-        &self,
-        keys: &[SubscriberKey],
-        found: &mut [bool],
-    ) -> Result<(), StoreError> {
+    fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) -> Result<(), StoreError> {
         Reader::contains_batch(self, keys, found)
     }
 

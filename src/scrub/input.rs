@@ -62,8 +62,13 @@ impl Input {
         }
     }
 
-    /// Fails if the file is not the one any more that was opened, or was not read as a whole.
-    pub(super) fn check_unchanged(&self, read: u64) -> Result<(), ScrubError> {
+    /// Fails if the file is not the one any more that was opened, or was not read as a whole;
+    /// `read` is how many bytes were.
+    ///
+    /// # Errors
+    ///
+    /// [`ScrubError::InputChanged`], or that the file can't be looked at any more.
+    pub fn check_unchanged(&self, read: u64) -> Result<(), ScrubError> {
         let From::File { file, opened: Some(before) } = &self.from else { return Ok(()) };
         let after = file
             .metadata()

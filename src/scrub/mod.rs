@@ -49,7 +49,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::number::{Folding, NumberReader, Region};
-use crate::table::{ColumnChoice, ReadOptions, Table};
+use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
@@ -57,7 +57,7 @@ pub use report::{Report, ReportOptions};
 pub use set::{Origin, SuppressionSet};
 
 use engine::{Controls, WriteIfAny};
-use worker::{Job, Shape};
+use worker::Job;
 
 /// What is done with the verdicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
@@ -136,23 +136,9 @@ impl<'a> Sinks<'a> {
             [b"optout_number", b"optout_since", b"optout_source", b"optout_rule"];
         const INVALID: [&[u8]; 2] = [b"optout_line", b"optout_reason"];
         let header = table.header().unwrap_or_default();
-        let body_len = header.len()
-            - if header.ends_with(b"\r\n") {
-                2
-            } else {
-                usize::from(header.ends_with(b"\n") || header.ends_with(b"\r"))
-            };
-        let (body, line_end) = header.split_at(body_len);
-        let extended = |cells: &[&[u8]]| {
-            let mut text = table.preamble().to_vec();
-            if table.header().is_some() {
-                shape.append_row(body, line_end, cells, &mut text);
-            }
-            shape.encode(text)
-        };
         self.kept.write(&shape.encode([table.preamble(), header].concat()))?;
-        self.suppressed.write(&extended(&SUPPRESSED))?;
-        self.invalid.write(&extended(&INVALID))
+        self.suppressed.write(&shape.extended_header(table, &SUPPRESSED))?;
+        self.invalid.write(&shape.extended_header(table, &INVALID))
     }
 
     fn flush(&mut self) -> Result<(), ScrubError> {

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::number::{Folding, NumberReader, Region, SubscriberKey};
-use crate::table::{Block, Cell, Encoding, Record, Table, append_cell, fields};
+use crate::number::{Folding, NumberReader, Reason, Region, SubscriberKey};
+use crate::table::{Block, Cell, Encoding, Record, Shape};
 
 use super::report::Counts;
 use super::{Mode, ScrubError, SuppressionSet};
@@ -16,8 +16,6 @@ const BATCH: usize = 1024;
 const BLANK_LINE: &str = "empty";
 const SHORT_ROW: &str = "missing_column";
 const UNKNOWN_REGION: &str = "unknown_region";
-/// An integer, but no number of that plan is so long.
-const NOT_SENDABLE: &str = "not_sendable";
 
 /// What all workers of a run have in common.
 pub(super) struct Job<'a, S> {
@@ -31,53 +29,6 @@ pub(super) struct Job<'a, S> {
     pub(super) want_invalid: bool,
     pub(super) shape: Shape,
     pub(super) file: &'a str,
-}
-
-/// How rows are written.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    delimiter: u8,
-    column_count: usize,
-    pub(super) encoding: Encoding,
-}
-
-impl Shape {
-    pub(super) fn of<R: std::io::Read>(table: &Table<R>) -> Shape {
-        Shape {
-            delimiter: table.delimiter(),
-            column_count: table.column_count(),
-            encoding: table.encoding(),
-        }
-    }
-
-    /// Appends a row with more cells at its end. A row that is too short is filled up, so that
-    /// the new cells stand under their names.
-    pub(super) fn append_row(
-        &self,
-        body: &[u8],
-        line_end: &[u8],
-        cells: &[&[u8]],
-        out: &mut Vec<u8>,
-    ) {
-        out.extend_from_slice(body);
-        let missing = self.column_count.saturating_sub(fields(body, self.delimiter).count());
-        out.extend(std::iter::repeat_n(self.delimiter, missing));
-        for cell in cells {
-            out.push(self.delimiter);
-            append_cell(cell, self.delimiter, out);
-        }
-        out.extend_from_slice(line_end);
-    }
-
-    /// The text as it goes into the file.
-    pub(super) fn encode(&self, text: Vec<u8>) -> Vec<u8> {
-        if self.encoding == Encoding::Bytes {
-            return text;
-        }
-        let mut encoded = Vec::with_capacity(2 * text.len());
-        self.encoding.encode(&text, &mut encoded);
-        encoded
-    }
 }
 
 /// A block after all its rows have a verdict.
@@ -127,7 +78,7 @@ impl Done {
     fn keep(&mut self, runs: &Runs, shape: &Shape) {
         self.kept_len = runs.compact(&mut self.kept);
         self.counts.written = self.counts.kept;
-        if shape.encoding != Encoding::Bytes {
+        if shape.encoding() != Encoding::Bytes {
             self.kept.truncate(self.kept_len);
             self.kept = shape.encode(std::mem::take(&mut self.kept));
             self.kept_len = self.kept.len();
@@ -308,7 +259,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
                     self.keep_row(row, number, runs, done)
                 }
                 Reading::Number { sendable: false, .. } => {
-                    self.refuse(row, NOT_SENDABLE, bytes, done)
+                    self.refuse(row, Reason::NotSendable.as_str(), bytes, done)
                 }
                 Reading::None(reason) => self.refuse(row, reason, bytes, done),
             }

@@ -703,6 +703,11 @@ impl Bulk {
         self.rows.is_empty()
     }
 
+    /// The rows: number and moment.
+    pub fn rows(&self) -> impl Iterator<Item = (Number, Timestamp)> + '_ {
+        self.rows.iter().map(|row| (row.number, row.occurred_at))
+    }
+
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
         self.rows.clear();

@@ -46,6 +46,7 @@ mod error;
 mod header;
 mod reader;
 mod record;
+mod shape;
 mod split;
 
 pub use encoding::Encoding;
@@ -53,3 +54,4 @@ pub use error::TableError;
 pub use header::{ColumnChoice, HeaderRule, fold_name};
 pub use reader::{BLOCK_BYTES, Blocks, COLUMNS_MAX, RECORD_BYTES_MAX, ReadOptions, Table};
 pub use record::{Block, Cell, Record, Records, append_cell, fields};
+pub use shape::Shape;

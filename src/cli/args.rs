@@ -1,0 +1,425 @@
+//! Every flag, with its short and long help.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use optout::event::{Source, Tier};
+use optout::number::Region;
+use optout::time::{Timestamp, Zone};
+
+/// Keeps who opted out, and takes them out of recipient lists.
+#[derive(Debug, Parser)]
+#[command(name = "optout", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done; what was reported is durable
+  1   failed (input, output …); no output file stands under its final name
+  2   wrong usage
+  3   the store is damaged, or is not a store: nothing was answered
+  4   another writer holds the store
+  5   refused by a guard: an output exists, is the input …
+  10  check --exit-status: somebody is not allowed";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub(crate) struct Global {
+    /// The directory of the store
+    #[arg(long, env = "OPTOUT_STORE", global = true, value_name = "DIR")]
+    pub(crate) store: Option<PathBuf>,
+    /// Machine-readable standard output
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No words on standard error but errors and warnings
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// No progress bars
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+    /// Colours on standard error; NO_COLOR is honoured too
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a store
+    Init(Init),
+    /// Record opt-outs
+    Add(Add),
+    /// Record that persons want messages again
+    Resubscribe(Resubscribe),
+    /// Record lists of opt-outs
+    Import(Import),
+    /// Take those who opted out out of recipient lists
+    Scrub(Scrub),
+    /// Say who may be messaged
+    Check(Check),
+    /// Say why somebody may be messaged or not, with all events behind it
+    Why(Why),
+    /// Write the events or opt-outs of a range of dates
+    Export(Export),
+    /// Count the events of a range of dates
+    Stats(Stats),
+    /// Fold the journal into a new generation
+    Compact,
+    /// Read everything in the store and name every damage
+    Verify,
+    /// Read phone numbers, one a line on standard input, and write them in one form
+    Normalize(Normalize),
+    /// Write a completion script for a shell
+    Completions(Completions),
+    /// Write the manual page
+    Man,
+}
+
+/// Options of `init`.
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// Also merge numbers that are only probably one phone
+    ///
+    /// Tier 2 of the fold table: old Gabonese forms, Palestinian numbers behind 972, San Marino
+    /// behind 39. More people than opted out may then be suppressed. Cannot be changed later.
+    #[arg(long)]
+    pub(crate) tier2: bool,
+}
+
+/// What one or many events share.
+#[derive(Debug, Args)]
+pub(crate) struct EventArgs {
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// When the person acted: RFC 3339, or a date; now if not given
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The zone of times without an offset
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
+    /// Where it came from: api, keyword, button, preference, import, registry, agent, carrier
+    #[arg(long, value_parser = source)]
+    pub(crate) source: Option<Source>,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+    /// What the opt-out covers; every opt-out covers all messages so far
+    #[arg(long, value_parser = tier, hide = true)]
+    pub(crate) tier: Option<Tier>,
+    /// The word that the person used
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) word: Option<String>,
+    /// The campaign that caused it
+    #[arg(long, value_name = "ID")]
+    pub(crate) campaign: Option<String>,
+    /// The provider's id of the message; the same id twice is one event
+    #[arg(long, value_name = "ID")]
+    pub(crate) message_id: Option<String>,
+    /// Free text
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+}
+
+/// Where an opt-out holds. Not supported yet: refused, never ignored.
+#[derive(Debug, Args)]
+pub(crate) struct ScopeArgs {
+    #[arg(long, hide = true)]
+    pub(crate) channel: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) sender: Option<String>,
+    #[arg(long, hide = true)]
+    pub(crate) brand: Option<String>,
+}
+
+/// Options of `add`.
+#[derive(Debug, Args)]
+pub(crate) struct Add {
+    /// The numbers, in any spelling; - reads one a line from standard input
+    #[arg(required = true, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) numbers: Vec<String>,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+}
+
+/// Options of `resubscribe`.
+#[derive(Debug, Args)]
+pub(crate) struct Resubscribe {
+    /// The numbers, in any spelling; - reads one a line from standard input
+    #[arg(required = true, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) numbers: Vec<String>,
+    /// Why: how the person said so, and to whom
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+}
+
+/// Options of `import`.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The lists: CSV with any delimiter, or one number a line; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// The column of the numbers, by name or by index from 1; found by its header if not given
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) column: Option<String>,
+    /// The column that says when each person acted
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) at_column: Option<String>,
+    /// The column that has the region of each number
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) region_column: Option<String>,
+    /// Write the rows that can't be read to this file, with line and reason
+    #[arg(long, value_name = "FILE")]
+    pub(crate) invalid: Option<PathBuf>,
+    /// Replace an existing file of invalid rows
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Record nothing, only count
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+}
+
+/// Which message is about to be sent.
+#[derive(Debug, Args)]
+pub(crate) struct ContextArgs {
+    /// The category of the message; only marketing is supported yet
+    #[arg(long, default_value = "marketing", value_name = "CATEGORY")]
+    pub(crate) category: String,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+}
+
+/// Options of `scrub`.
+#[derive(Debug, Args)]
+pub(crate) struct Scrub {
+    /// The recipient lists: CSV with any delimiter, or one number a line; - is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Where the kept rows go; - is standard output. A folder when there are several lists
+    #[arg(long, short, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// The column of the numbers, by name or by index from 1; found by its header if not given
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) column: Option<String>,
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// The column that has the region of each number
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) region_column: Option<String>,
+    #[command(flatten)]
+    pub(crate) context: ContextArgs,
+    /// enforce takes rows out; report keeps every row and only counts; off asks nobody
+    #[arg(long, value_enum, default_value_t = Mode::Enforce)]
+    pub(crate) mode: Mode,
+    /// Keep only the first of several rows with the same number
+    #[arg(long)]
+    pub(crate) dedupe: bool,
+    /// Write the rows of those who opted out to this file, with since when and by which source
+    #[arg(long, value_name = "FILE")]
+    pub(crate) suppressed: Option<PathBuf>,
+    /// Write the rows without a readable number to this file, with line and reason
+    #[arg(long, value_name = "FILE")]
+    pub(crate) invalid: Option<PathBuf>,
+    /// Write the report to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Replace existing output files
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// What `scrub` does with the verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    Enforce,
+    Report,
+    Off,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The numbers, in any spelling; - reads one a line from standard input
+    #[arg(required = true, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) numbers: Vec<String>,
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// Exit with 10 if any of them is not allowed
+    #[arg(long)]
+    pub(crate) exit_status: bool,
+    #[command(flatten)]
+    pub(crate) context: ContextArgs,
+}
+
+/// Options of `why`.
+#[derive(Debug, Args)]
+pub(crate) struct Why {
+    /// The number, in any spelling
+    #[arg(value_name = "NUMBER", allow_hyphen_values = true)]
+    pub(crate) number: String,
+    /// The region of a national number, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// As the store knew it at this moment
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<String>,
+    /// The zone of a time without an offset
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
+}
+
+/// A range of dates.
+#[derive(Debug, Args)]
+pub(crate) struct RangeArgs {
+    /// The first moment: RFC 3339, or a date
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: Option<String>,
+    /// The first moment that is past the end: RFC 3339, or a date
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: Option<String>,
+    /// The zone of dates, and of days when counting
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
+    /// Whether the range is of moments at which persons acted or at which they were recorded
+    #[arg(long, value_enum, default_value_t = Clock::Received)]
+    pub(crate) clock: Clock,
+    /// Only events of this source
+    #[arg(long, value_parser = source)]
+    pub(crate) source: Option<Source>,
+}
+
+/// By which moments a range goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Clock {
+    Occurred,
+    Received,
+}
+
+/// Options of `export`.
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// Every event, or one row for each number opted out in the range and still so at its end
+    #[arg(long, value_enum, default_value_t = View::Events)]
+    pub(crate) view: View,
+    /// csv or ndjson; by the file's name if not given
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<String>,
+    /// Where it goes; - is standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub(crate) output: PathBuf,
+    /// Show only the first and last digits of numbers
+    #[arg(long)]
+    pub(crate) mask: bool,
+    /// Replace an existing output file
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// What `export` writes a row for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum View {
+    Events,
+    State,
+}
+
+/// Options of `stats`.
+#[derive(Debug, Args)]
+pub(crate) struct Stats {
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+    /// What to count by; without it, an overview of the store
+    #[arg(long, value_enum)]
+    pub(crate) by: Option<By>,
+}
+
+/// What `stats` counts by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Day,
+    Week,
+    Month,
+    Source,
+    Country,
+    Campaign,
+}
+
+/// Options of `normalize`.
+#[derive(Debug, Args)]
+pub(crate) struct Normalize {
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region, conflicts_with = "regions")]
+    pub(crate) region: Option<Region>,
+    /// Each line is a number, a tab, and its region, which may be empty
+    #[arg(long)]
+    pub(crate) regions: bool,
+    /// Write the subscriber key instead of the number
+    #[arg(long, conflicts_with = "strict")]
+    pub(crate) key: bool,
+    /// libphonenumber's reading alone: nothing cleaned, retried or folded
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Keys as in a store with tier 2 of the fold table
+    #[arg(long, conflicts_with = "strict")]
+    pub(crate) tier2: bool,
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// For which shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn region(text: &str) -> Result<Region, optout::number::UnknownRegion> {
+    Region::parse(text)
+}
+
+fn source(text: &str) -> Result<Source, optout::event::UnknownWord> {
+    text.parse()
+}
+
+fn tier(text: &str) -> Result<Tier, optout::event::UnknownWord> {
+    text.parse()
+}
+
+impl RangeArgs {
+    /// A moment of the range, read in its zone.
+    pub(crate) fn moment(
+        &self,
+        text: &Option<String>,
+    ) -> Result<Option<Timestamp>, crate::exit::UsageError> {
+        moment(text, &self.tz)
+    }
+}
+
+/// Reads a time option.
+pub(crate) fn moment(
+    text: &Option<String>,
+    zone: &Zone,
+) -> Result<Option<Timestamp>, crate::exit::UsageError> {
+    text.as_ref()
+        .map(|text| Timestamp::parse(text, zone))
+        .transpose()
+        .map_err(|error| crate::exit::UsageError(error.to_string()))
+}

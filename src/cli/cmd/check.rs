@@ -1,0 +1,159 @@
+//! `check`, `why`: what the store says of single numbers.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::anyhow;
+use optout::event::Event;
+use optout::number::{Number, NumberReader};
+use optout::query::{Checker, Explanation, Verdict, explain};
+use optout::store::Reader;
+use serde_json::{Value, json};
+
+use super::{numbers, refuse_context, shown};
+use crate::args::{Check, Why, moment};
+use crate::exit::Exit;
+use crate::output::Output;
+
+pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
+    refuse_context(&args.context)?;
+    let inputs = numbers(&args.numbers)?;
+    let reader = Reader::open(path)?;
+    let checker = Checker::new(&reader, args.region);
+    let mut out = output.stdout();
+    let mut all_allowed = true;
+    for inputs in inputs.chunks(4096) {
+        for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
+            all_allowed &= verdict.is_allowed();
+            if output.is_json() {
+                writeln!(out, "{}", verdict_json(input, verdict))?;
+            } else {
+                writeln!(out, "{}", verdict_line(input, verdict))?;
+            }
+            if let Verdict::Invalid(reason) = verdict {
+                super::record::invalid(input, Some(reason))?;
+            }
+        }
+    }
+    out.flush()?;
+    Ok(if args.exit_status && !all_allowed { Exit::NotAllowed } else { Exit::Done })
+}
+
+fn verdict_line(input: &[u8], verdict: Verdict) -> String {
+    let word = verdict.as_str();
+    match verdict {
+        Verdict::Allowed(number) => format!("{number}\t{word}\t\t"),
+        Verdict::Suppressed { number, since, source, .. } => {
+            format!("{number}\t{word}\t{since}\t{source}")
+        }
+        _ => format!("{}\t{word}\t\t", shown(input)),
+    }
+}
+
+fn verdict_json(input: &[u8], verdict: Verdict) -> Value {
+    let mut value = json!({"input": String::from_utf8_lossy(input), "verdict": verdict.as_str()});
+    match verdict {
+        Verdict::Allowed(number) => value["number"] = json!(number.to_string()),
+        Verdict::Suppressed { number, since, source, rule } => {
+            value["number"] = json!(number.to_string());
+            value["since"] = json!(since);
+            value["source"] = json!(source);
+            value["rule"] = json!(rule);
+        }
+        Verdict::Invalid(reason) => value["reason"] = json!(reason),
+        _ => {}
+    }
+    value
+}
+
+pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
+    let at = moment(&args.at, &args.tz)?;
+    let reader = Reader::open(path)?;
+    let reading = NumberReader::new(args.region, reader.folding()).read(args.number.as_bytes());
+    let (Some(number), Some(key)) = (reading.number, reading.key) else {
+        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
+        return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
+    };
+    let explanation = explain(&reader, key, at)?;
+    if output.is_json() {
+        output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;
+        return Ok(Exit::Done);
+    }
+    let mut out = output.stdout();
+    let as_of = at.map_or(String::new(), |at| format!(" at {at}, as the store knew it then"));
+    match (explanation.is_suppressed(), explanation.since()) {
+        (true, Some(since)) => {
+            let rule = explanation.rule.unwrap_or_default();
+            writeln!(out, "{number} is suppressed{as_of}")?;
+            writeln!(out, "  rule   {rule}: the person opted out")?;
+            writeln!(out, "  since  {} ({})", since.occurred_at, since.details.source)?;
+        }
+        (_, Some(since)) => {
+            writeln!(out, "{number} is allowed{as_of}")?;
+            writeln!(out, "  since  {} (resubscribed)", since.occurred_at)?;
+        }
+        _ => writeln!(out, "{number} is allowed{as_of}: no event is about it")?,
+    }
+    for event in &explanation.events {
+        writeln!(out, "  {}", event_line(event))?;
+    }
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+fn event_line(event: &Event) -> String {
+    let details = &event.details;
+    let mut line = format!(
+        "event  {}: {} by {}, occurred {}, received {}, written \"{}\"",
+        event.sequence,
+        details.action,
+        details.source,
+        event.occurred_at,
+        event.received_at,
+        shown(event.raw.as_bytes())
+    );
+    let named = [
+        ("word", &details.word),
+        ("campaign", &details.campaign),
+        ("message", &details.message_id),
+        ("operator", &details.operator),
+        ("note", &details.note),
+    ];
+    for (name, text) in named.into_iter().filter(|(_, text)| !text.is_empty()) {
+        line.push_str(&format!(", {name} \"{}\"", shown(text.as_bytes())));
+    }
+    line
+}
+
+fn explanation_json(number: Number, it: &Explanation, at: Option<String>) -> Value {
+    json!({
+        "number": number.to_string(),
+        "at": at,
+        "verdict": if it.is_suppressed() { "suppressed" } else { "allowed" },
+        "rule": it.rule,
+        "since": it.since().map(|event| event.occurred_at),
+        "events": it.events.iter().map(event_json).collect::<Vec<_>>(),
+    })
+}
+
+fn event_json(event: &Event) -> Value {
+    let details = &event.details;
+    json!({
+        "sequence": event.sequence,
+        "number": event.number.to_string(),
+        "action": details.action,
+        "occurred_at": event.occurred_at,
+        "received_at": event.received_at,
+        "source": details.source,
+        "channel": details.channel,
+        "sender": details.sender,
+        "brand": details.brand,
+        "tier": details.tier,
+        "word": details.word,
+        "campaign": details.campaign,
+        "message_id": details.message_id,
+        "operator": details.operator,
+        "note": details.note,
+        "raw": event.raw,
+    })
+}

@@ -1,0 +1,149 @@
+//! `import`: lists of opt-outs into the store.
+
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use optout::event::{Action, Source};
+use optout::exchange::{ImportOptions, ImportReport, ImportTarget, ImportWatch, import};
+use optout::scrub::Input;
+use optout::scrub::output::{OutputFile, check_paths, publish};
+use optout::store::{Reader, Writer};
+use optout::time::Timestamp;
+
+use super::record::details;
+use super::scrub::{paths_of, refuse_inside_store};
+use crate::args::{Import, moment};
+use crate::exit::{Exit, UsageError};
+use crate::output::{Output, grouped};
+use crate::progress::{Bar, cancel_flag};
+
+pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result<Exit> {
+    let now = Timestamp::now();
+    let options = ImportOptions {
+        column: args.column.clone(),
+        at_column: args.at_column.clone(),
+        region: args.event.region,
+        region_column: args.region_column.clone(),
+        zone: args.event.tz.clone(),
+        occurred_at: moment(&args.event.at, &args.event.tz)?.unwrap_or(now),
+        details: details(&args.event, Action::OptOut, Source::Import)?,
+    };
+    let target = Target::open(path, args.dry_run)?;
+    let mut invalid = Invalid::open(path, args)?;
+    let cancel = cancel_flag()?;
+    let mut total = ImportReport::default();
+    for file in &args.files {
+        let input = open(file)?;
+        let bar = Bar::new(output, &file.display().to_string(), input.len_hint());
+        let update = |progress| bar.update(progress);
+        let watch = ImportWatch { progress: Some(&update), cancel: Some(&cancel) };
+        let rows = invalid.as_mut().map(|it| &mut it.0 as &mut dyn Write);
+        let report = import(target.borrow(), input, &options, now, rows, &watch)
+            .with_context(|| format!("importing {}", file.display()))?;
+        bar.finish();
+        add_up(&mut total, report);
+    }
+    invalid.map_or(Ok(()), Invalid::publish)?;
+    tell(&total, args, output)?;
+    Ok(Exit::Done)
+}
+
+/// The store, open as the import needs it.
+enum Target {
+    Store(Writer),
+    DryRun(Box<Reader>),
+}
+
+impl Target {
+    fn open(path: &Path, dry_run: bool) -> anyhow::Result<Target> {
+        Ok(if dry_run {
+            Target::DryRun(Box::new(Reader::open(path)?))
+        } else {
+            Target::Store(Writer::open(path)?)
+        })
+    }
+
+    fn borrow(&self) -> ImportTarget<'_> {
+        match self {
+            Target::Store(writer) => ImportTarget::Store(writer),
+            Target::DryRun(reader) => ImportTarget::DryRun(reader),
+        }
+    }
+}
+
+/// The file of invalid rows.
+struct Invalid(BufWriter<OutputFile>);
+
+impl Invalid {
+    fn open(store: &Path, args: &Import) -> anyhow::Result<Option<Invalid>> {
+        let Some(path) = &args.invalid else { return Ok(None) };
+        if args.files.len() > 1 {
+            let how = "--invalid takes the rows of one list: import the lists one by one";
+            return Err(UsageError(how.to_owned()).into());
+        }
+        refuse_inside_store(store, path)?;
+        check_paths(&paths_of(&args.files), &[path])?;
+        Ok(Some(Invalid(BufWriter::new(OutputFile::create(path, args.force)?))))
+    }
+
+    fn publish(self) -> anyhow::Result<()> {
+        let file = self.0.into_inner().map_err(|error| error.into_error());
+        publish(vec![file.context("the invalid rows can't be written")?])?;
+        Ok(())
+    }
+}
+
+/// A list, or standard input for `-`.
+pub(super) fn open(file: &PathBuf) -> anyhow::Result<Input> {
+    if file.as_os_str() == "-" {
+        Ok(Input::reader("standard input", std::io::stdin()))
+    } else {
+        Ok(Input::open(file)?)
+    }
+}
+
+fn add_up(total: &mut ImportReport, report: ImportReport) {
+    total.rows += report.rows;
+    total.added += report.added;
+    total.already += report.already;
+    total.invalid += report.invalid;
+    total.blank += report.blank;
+    total.sequence = report.sequence;
+    total.unreadable_times += report.unreadable_times;
+    for (reason, count) in report.invalid_reasons {
+        *total.invalid_reasons.entry(reason).or_default() += count;
+    }
+}
+
+fn tell(report: &ImportReport, args: &Import, output: &Output) -> anyhow::Result<()> {
+    if output.is_json() {
+        output.json(report)?;
+    } else {
+        let row = |name: &str, count: u64| vec![name.to_owned(), grouped(count)];
+        let mut rows = vec![
+            row("added", report.added),
+            row("already", report.already),
+            row("invalid", report.invalid),
+        ];
+        for (reason, &count) in &report.invalid_reasons {
+            rows.push(row(&format!("  {reason}"), count));
+        }
+        rows.push(row("blank", report.blank));
+        rows.push(row("rows", report.rows));
+        output.table(&[if args.dry_run { "would import" } else { "imported" }, "rows"], rows)?;
+    }
+    if report.unreadable_times > 0 {
+        output.warn(format!(
+            "{} rows have a time that can't be read; they count as of the time of the import",
+            grouped(report.unreadable_times)
+        ));
+    }
+    if report.invalid > 0 && args.invalid.is_none() {
+        output.warn(format!(
+            "{} rows could not be recorded: see them with --invalid FILE",
+            grouped(report.invalid)
+        ));
+    }
+    Ok(())
+}

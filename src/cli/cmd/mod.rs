@@ -1,0 +1,151 @@
+//! One file for each family of commands.
+
+mod check;
+mod export;
+mod import;
+mod normalize;
+mod record;
+mod scrub;
+mod stats;
+mod store;
+
+use std::io::{BufRead, Write};
+use std::path::Path;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use optout::event::Tier;
+
+use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs};
+use crate::exit::{Exit, UsageError};
+use crate::output::Output;
+
+/// Carries a command out.
+pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(args) => store::init(store_path(global)?, &args, output),
+        Command::Add(args) => record::add(store_path(global)?, &args, output),
+        Command::Resubscribe(args) => record::resubscribe(store_path(global)?, &args, output),
+        Command::Import(args) => import::run(store_path(global)?, &args, output),
+        Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
+        Command::Check(args) => check::check(store_path(global)?, &args, output),
+        Command::Why(args) => check::why(store_path(global)?, &args, output),
+        Command::Export(args) => export::run(store_path(global)?, &args, output),
+        Command::Stats(args) => stats::run(store_path(global)?, &args, output),
+        Command::Compact => store::compact(store_path(global)?, output),
+        Command::Verify => store::verify(store_path(global)?, output),
+        Command::Normalize(args) => normalize::run(&args, output),
+        Command::Completions(args) => {
+            let mut text = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), "optout", &mut text);
+            print(output, &text)
+        }
+        Command::Man => {
+            let mut text = Vec::new();
+            man_pages(&mut text)?;
+            print(output, &text)
+        }
+    }
+}
+
+fn print(output: &Output, text: &[u8]) -> anyhow::Result<Exit> {
+    let mut out = output.stdout();
+    out.write_all(text)?;
+    out.flush()?;
+    Ok(Exit::Done)
+}
+
+/// The manual: the page of the command, and behind it a section for each of its verbs.
+fn man_pages(out: &mut Vec<u8>) -> anyhow::Result<()> {
+    let mut command = Cli::command();
+    command.build();
+    clap_mangen::Man::new(command.clone()).render(out)?;
+    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+        let name = format!("optout-{}", verb.get_name());
+        writeln!(out, ".SH \"{}\"", name.to_uppercase())?;
+        let man = clap_mangen::Man::new(verb.clone().display_name(name));
+        man.render_synopsis_section(out)?;
+        man.render_description_section(out)?;
+        man.render_options_section(out)?;
+    }
+    Ok(())
+}
+
+fn store_path(global: &Global) -> anyhow::Result<&Path> {
+    let path = global.store.as_deref().filter(|path| !path.as_os_str().is_empty());
+    path.ok_or_else(|| {
+        let how = "no store was named: give --store DIR, or set OPTOUT_STORE";
+        UsageError(how.to_owned()).into()
+    })
+}
+
+/// Options that later releases give a meaning are refused, so that nobody believes in a reach
+/// that an opt-out does not have.
+fn refuse_scope(scope: &ScopeArgs) -> Result<(), UsageError> {
+    let given =
+        [("--channel", &scope.channel), ("--sender", &scope.sender), ("--brand", &scope.brand)];
+    match given.iter().find(|(_, value)| value.is_some()) {
+        None => Ok(()),
+        Some((option, _)) => Err(UsageError(format!(
+            "{option} is not supported by this release: every opt-out holds for all channels, \
+             senders and brands; run it without {option}"
+        ))),
+    }
+}
+
+fn refuse_tier(tier: Option<Tier>) -> Result<(), UsageError> {
+    match tier {
+        None => Ok(()),
+        Some(_) => Err(UsageError(
+            "--tier is not supported by this release: every opt-out covers all messages; run it \
+             without --tier"
+                .to_owned(),
+        )),
+    }
+}
+
+fn refuse_context(context: &ContextArgs) -> Result<(), UsageError> {
+    refuse_scope(&context.scope)?;
+    match context.category.as_str() {
+        "marketing" => Ok(()),
+        "utility" | "authentication" => Err(UsageError(format!(
+            "--category {} is not supported by this release: every message is treated as \
+             marketing, so nobody who opted out gets it",
+            context.category
+        ))),
+        other => Err(UsageError(format!(
+            "\"{other}\" is not a category: use marketing, utility or authentication"
+        ))),
+    }
+}
+
+/// The numbers of the command line; `-` stands for the lines of standard input.
+fn numbers(given: &[String]) -> anyhow::Result<Vec<Vec<u8>>> {
+    let mut numbers = Vec::new();
+    for number in given {
+        if number == "-" {
+            for line in std::io::stdin().lock().split(b'\n') {
+                let mut line = line.context("standard input can't be read")?;
+                if line.last() == Some(&b'\r') {
+                    line.pop();
+                }
+                if !line.trim_ascii().is_empty() {
+                    numbers.push(line);
+                }
+            }
+        } else {
+            numbers.push(number.clone().into_bytes());
+        }
+    }
+    Ok(numbers)
+}
+
+/// An input as people should see it: what can't be shown is escaped, nothing is longer than a
+/// line.
+fn shown(input: &[u8]) -> String {
+    let text: String = String::from_utf8_lossy(input).chars().take(80).collect();
+    text.chars()
+        .flat_map(|it| if it.is_control() { it.escape_default().collect() } else { vec![it] })
+        .collect()
+}

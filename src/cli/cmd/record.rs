@@ -1,0 +1,130 @@
+//! `add`, `resubscribe`: events from the command line.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::Context;
+use optout::event::{Action, Details, Source};
+use optout::number::{NumberReader, Reason};
+use optout::store::{NewEvent, Writer};
+use optout::time::Timestamp;
+use serde_json::json;
+
+use super::{numbers, refuse_scope, refuse_tier, shown};
+use crate::args::{Add, EventArgs, Resubscribe, moment};
+use crate::exit::Exit;
+use crate::output::Output;
+
+pub(crate) fn add(path: &Path, args: &Add, output: &Output) -> anyhow::Result<Exit> {
+    let details = details(&args.event, Action::OptOut, Source::Api)?;
+    record(path, &args.numbers, &args.event, &details, output)
+}
+
+pub(crate) fn resubscribe(
+    path: &Path,
+    args: &Resubscribe,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    let mut details = details(&args.event, Action::Resubscribe, Source::Api)?;
+    details.note = match &args.event.note {
+        Some(note) => format!("{}; {note}", args.reason),
+        None => args.reason.clone(),
+    };
+    record(path, &args.numbers, &args.event, &details, output)
+}
+
+/// What the options say of all events.
+pub(super) fn details(
+    args: &EventArgs,
+    action: Action,
+    default_source: Source,
+) -> anyhow::Result<Details> {
+    refuse_scope(&args.scope)?;
+    refuse_tier(args.tier)?;
+    let mut details = Details::new(action, args.source.unwrap_or(default_source));
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    details.word = text(&args.word);
+    details.campaign = text(&args.campaign);
+    details.message_id = text(&args.message_id);
+    details.note = text(&args.note);
+    details.operator = std::env::var("SUDO_USER").or(std::env::var("USER")).unwrap_or_default();
+    Ok(details)
+}
+
+/// Numbers recorded at once: they share a sync, and their receipts appear together.
+const AT_ONCE: usize = 10_000;
+
+fn record(
+    path: &Path,
+    given: &[String],
+    args: &EventArgs,
+    details: &Details,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    let now = Timestamp::now();
+    let occurred_at = moment(&args.at, &args.tz)?.unwrap_or(now);
+    let inputs = numbers(given)?;
+    let writer = Writer::open(path)?;
+    let reader = NumberReader::new(args.region, writer.folding());
+    let mut exit = Exit::Done;
+    for inputs in inputs.chunks(AT_ONCE) {
+        let mut events = Vec::new();
+        for input in inputs {
+            for reading in reader.read_all(input) {
+                match reading.number {
+                    Some(number) => events.push(NewEvent {
+                        number,
+                        raw: raw(input),
+                        occurred_at,
+                        details: details.clone(),
+                    }),
+                    None => {
+                        exit = Exit::Failed;
+                        invalid(input, reading.status.reason())?;
+                    }
+                }
+            }
+        }
+        append(&writer, events, now, output)?;
+    }
+    writer.compact_if_due(now)?;
+    Ok(exit)
+}
+
+fn append(
+    writer: &Writer,
+    events: Vec<NewEvent>,
+    now: Timestamp,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
+    let receipts = writer.append(events, now)?;
+    let mut out = output.stdout();
+    for (number, receipt) in numbers.iter().zip(receipts) {
+        let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
+        if output.is_json() {
+            let line = json!({
+                "sequence": sequence, "number": number.to_string(), "outcome": outcome
+            });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "{sequence}\t{number}\t{outcome}")?;
+        }
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// An unreadable number on standard error.
+pub(super) fn invalid(input: &[u8], reason: Option<Reason>) -> anyhow::Result<()> {
+    let reason = reason.map_or("it can't be read", Reason::sentence);
+    writeln!(std::io::stderr(), "invalid: {}: {reason}", shown(input))
+        .context("standard error can't be written")
+}
+
+/// A number as it was written, as an event keeps it.
+fn raw(input: &[u8]) -> String {
+    const CHARS_MAX: usize = 250;
+    let text = String::from_utf8_lossy(input);
+    text.chars().filter(|&it| it != '\0').take(CHARS_MAX).collect()
+}

@@ -1,0 +1,318 @@
+//! `scrub`: recipient lists in, clean lists out.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use optout::scrub::output::{OutputFile, check_paths, publish};
+use optout::scrub::{self, Progress, Report, Scrubber, Sinks};
+use optout::store::Reader;
+use serde_json::json;
+
+use super::import::open;
+use super::refuse_context;
+use crate::args::{Mode, Scrub};
+use crate::exit::{Exit, UsageError};
+use crate::output::{Output, grouped};
+use crate::progress::{Bar, bytes, cancel_flag};
+
+pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<Exit> {
+    refuse_context(&args.context)?;
+    let plan = Plan::new(path, args, output)?;
+    let reader = Reader::open(path)?;
+    let manifest = reader.manifest();
+    if manifest.metadata_release != optout::number::METADATA_RELEASE {
+        output.warn(format!(
+            "the store was made with phone metadata {}, this release reads numbers by {}: a few \
+             numbers in a hundred thousand may be read differently",
+            manifest.metadata_release,
+            optout::number::METADATA_RELEASE
+        ));
+    }
+    let cancel = cancel_flag()?;
+    let mut outputs = plan.create(args)?;
+    let mut reports = Vec::new();
+    for (at, file) in args.files.iter().enumerate() {
+        let input = open(file)?;
+        let bar = Bar::new(output, &file.display().to_string(), input.len_hint());
+        let update = |progress: Progress| bar.update(progress);
+        let scrubber = scrubber(&reader, args).cancel(&cancel).progress(&update);
+        let report = scrubber.run(input, outputs.sinks(at))?;
+        bar.finish();
+        reports.push(report);
+    }
+    let total = sum(&reports);
+    let value = report_json(&args.files, &reports, &total)?;
+    outputs.finish(args.report.as_deref(), &value)?;
+    tell(&total, &value, args, &plan, output)?;
+    Ok(Exit::Done)
+}
+
+fn scrubber<'a>(reader: &'a Reader, args: &Scrub) -> Scrubber<'a, Reader> {
+    let mut scrubber = Scrubber::new(reader)
+        .folding(reader.folding())
+        .mode(match args.mode {
+            Mode::Enforce => scrub::Mode::Enforce,
+            Mode::Report => scrub::Mode::Report,
+            Mode::Off => scrub::Mode::Off,
+        })
+        .dedupe(args.dedupe)
+        .as_of(reader.generation(), reader.sequence());
+    if let Some(column) = &args.column {
+        scrubber = scrubber.column(column);
+    }
+    if let Some(region) = args.region {
+        scrubber = scrubber.region(region);
+    }
+    if let Some(column) = &args.region_column {
+        scrubber = scrubber.region_column(column);
+    }
+    scrubber
+}
+
+/// Which file goes where.
+struct Plan {
+    /// For each list the file of its kept rows; `None` when nobody wants them.
+    kept: Vec<Option<Target>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Stdout,
+    File(PathBuf),
+}
+
+impl Plan {
+    fn new(store: &Path, args: &Scrub, output: &Output) -> anyhow::Result<Plan> {
+        let kept = match &args.output {
+            None => vec![None; args.files.len()],
+            Some(out) if args.files.len() == 1 && out.as_os_str() == "-" => {
+                vec![Some(Target::Stdout)]
+            }
+            Some(out) if args.files.len() == 1 && !out.is_dir() => {
+                vec![Some(Target::File(out.clone()))]
+            }
+            Some(out) => in_folder(out, &args.files)?,
+        };
+        let plan = Plan { kept };
+        let files = plan.files(args);
+        for file in &files {
+            refuse_inside_store(store, file)?;
+        }
+        check_paths(&paths_of(&args.files), &paths_of(&files))?;
+        if plan.writes_to_stdout() && output.is_json() {
+            let how = "-o - and --json both want standard output: give -o a file";
+            return Err(UsageError(how.to_owned()).into());
+        }
+        if args.files.len() > 1 && (args.suppressed.is_some() || args.invalid.is_some()) {
+            let how = "--suppressed and --invalid take the rows of one list: scrub them one by one";
+            return Err(UsageError(how.to_owned()).into());
+        }
+        Ok(plan)
+    }
+
+    /// All files that the run will make.
+    fn files(&self, args: &Scrub) -> Vec<PathBuf> {
+        let kept = self.kept.iter().filter_map(|target| match target {
+            Some(Target::File(path)) => Some(path.clone()),
+            _ => None,
+        });
+        kept.chain(args.suppressed.clone())
+            .chain(args.invalid.clone())
+            .chain(args.report.clone())
+            .collect()
+    }
+
+    fn writes_to_stdout(&self) -> bool {
+        self.kept.contains(&Some(Target::Stdout))
+    }
+
+    fn create(&self, args: &Scrub) -> anyhow::Result<Outputs> {
+        let create = |path: &PathBuf| OutputFile::create(path, args.force);
+        let kept = self
+            .kept
+            .iter()
+            .map(|target| match target {
+                None => Ok(Kept::Nowhere),
+                Some(Target::Stdout) => Ok(Kept::Stdout(std::io::stdout())),
+                Some(Target::File(path)) => create(path).map(Kept::File),
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Outputs {
+            kept,
+            suppressed: args.suppressed.as_ref().map(create).transpose()?,
+            invalid: args.invalid.as_ref().map(create).transpose()?,
+            report: args.report.as_ref().map(create).transpose()?,
+        })
+    }
+}
+
+/// Several lists keep their names in a folder.
+fn in_folder(folder: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<Option<Target>>> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("the folder {} can't be made", folder.display()))?;
+    files
+        .iter()
+        .map(|file| {
+            let name = file.file_name().filter(|_| file.as_os_str() != "-").ok_or_else(|| {
+                let file = file.display();
+                UsageError(format!("{file} has no name to be used in the folder: scrub it alone"))
+            })?;
+            Ok(Some(Target::File(folder.join(name))))
+        })
+        .collect()
+}
+
+/// Paths, as the check of outputs takes them.
+pub(super) fn paths_of(files: &[PathBuf]) -> Vec<&Path> {
+    files.iter().map(PathBuf::as_path).collect()
+}
+
+/// An output in the store's own directory could replace one of its files.
+pub(super) fn refuse_inside_store(store: &Path, file: &Path) -> anyhow::Result<()> {
+    let folder = match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let inside = match (fs::canonicalize(store), fs::canonicalize(folder)) {
+        (Ok(store), Ok(folder)) => folder.starts_with(store),
+        _ => false,
+    };
+    if inside {
+        let how = format!("{} lies in the store: write somewhere else", file.display());
+        return Err(UsageError(how).into());
+    }
+    Ok(())
+}
+
+/// The files of a run, none of them under its name yet.
+struct Outputs {
+    kept: Vec<Kept>,
+    suppressed: Option<OutputFile>,
+    invalid: Option<OutputFile>,
+    report: Option<OutputFile>,
+}
+
+enum Kept {
+    Nowhere,
+    Stdout(std::io::Stdout),
+    File(OutputFile),
+}
+
+impl Outputs {
+    fn sinks(&mut self, list: usize) -> Sinks<'_> {
+        let name = |file: &OutputFile| file.path().display().to_string();
+        let mut sinks = Sinks::new();
+        sinks = match &mut self.kept[list] {
+            Kept::Nowhere => sinks,
+            Kept::Stdout(out) => sinks.kept("standard output", out),
+            Kept::File(file) => sinks.kept(name(file), file),
+        };
+        if let Some(file) = &mut self.suppressed {
+            sinks = sinks.suppressed(name(file), file);
+        }
+        if let Some(file) = &mut self.invalid {
+            sinks = sinks.invalid(name(file), file);
+        }
+        sinks
+    }
+
+    /// Writes the report and gives all files their names.
+    fn finish(mut self, report: Option<&Path>, value: &serde_json::Value) -> anyhow::Result<()> {
+        if let (Some(file), Some(path)) = (&mut self.report, report) {
+            writeln!(file, "{value:#}")
+                .with_context(|| format!("{} can't be written", path.display()))?;
+        }
+        let kept = self.kept.into_iter().filter_map(|kept| match kept {
+            Kept::File(file) => Some(file),
+            _ => None,
+        });
+        publish(kept.chain(self.suppressed).chain(self.invalid).chain(self.report).collect())?;
+        Ok(())
+    }
+}
+
+fn sum(reports: &[Report]) -> Report {
+    let mut total = reports[0].clone();
+    for report in &reports[1..] {
+        total.rows += report.rows;
+        total.kept += report.kept;
+        total.suppressed += report.suppressed;
+        total.invalid += report.invalid;
+        total.duplicates += report.duplicates;
+        total.exempt += report.exempt;
+        total.written += report.written;
+        total.elapsed_ms += report.elapsed_ms;
+        for (reason, count) in &report.invalid_reasons {
+            *total.invalid_reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+    total
+}
+
+/// The report as it is written: for several lists the sum, and each under `files`.
+fn report_json(
+    files: &[PathBuf],
+    reports: &[Report],
+    total: &Report,
+) -> anyhow::Result<serde_json::Value> {
+    let mut value = serde_json::to_value(total)?;
+    value["options"]["category"] = json!("marketing");
+    if files.len() > 1 {
+        let each = files
+            .iter()
+            .zip(reports)
+            .map(|(file, report)| {
+                let mut value = serde_json::to_value(report)?;
+                value["file"] = json!(file.display().to_string());
+                Ok(value)
+            })
+            .collect::<serde_json::Result<Vec<_>>>()?;
+        value["files"] = json!(each);
+    }
+    Ok(value)
+}
+
+fn tell(
+    total: &Report,
+    value: &serde_json::Value,
+    args: &Scrub,
+    plan: &Plan,
+    output: &Output,
+) -> anyhow::Result<()> {
+    if output.is_json() {
+        output.json(value)?;
+    } else if !plan.writes_to_stdout() {
+        output.table(&["scrubbed", "rows"], table_rows(total))?;
+    }
+    if args.mode != Mode::Enforce && args.output.is_some() {
+        output.warn(format!(
+            "mode {}: nobody was taken out, every row was written",
+            if args.mode == Mode::Off { "off" } else { "report" }
+        ));
+    }
+    let size = args.files.iter().filter_map(|it| fs::metadata(it).ok()).map(|it| it.len()).sum();
+    output.say(format!(
+        "{} in {:.2} s, against sequence {}",
+        bytes(size),
+        total.elapsed_ms as f64 / 1000.0,
+        total.sequence
+    ));
+    Ok(())
+}
+
+fn table_rows(total: &Report) -> Vec<Vec<String>> {
+    let row = |name: &str, count: u64| vec![name.to_owned(), grouped(count)];
+    let mut rows = vec![
+        row("kept", total.kept),
+        row("suppressed", total.suppressed),
+        row("invalid", total.invalid),
+    ];
+    for (reason, &count) in &total.invalid_reasons {
+        rows.push(row(&format!("  {reason}"), count));
+    }
+    rows.push(row("duplicates", total.duplicates));
+    rows.push(row("rows", total.rows));
+    rows
+}

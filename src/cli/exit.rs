@@ -1,0 +1,78 @@
+//! Exit codes: a promise to scripts.
+
+use std::process::ExitCode;
+
+use optout::exchange::ImportError;
+use optout::scrub::{OutputError, ScrubError};
+use optout::store::{StoreError, WriteError};
+
+/// How the process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Done; what was reported is durable.
+    Done = 0,
+    /// Failed: input or output. The store is as before, or complete.
+    Failed = 1,
+    /// Wrong usage. clap ends the process with the same code.
+    Usage = 2,
+    /// The store is damaged, or is not a store: nothing was answered.
+    Store = 3,
+    /// Another writer holds the store.
+    Locked = 4,
+    /// Refused by a guard.
+    Refused = 5,
+    /// `check --exit-status`: somebody is not allowed.
+    NotAllowed = 10,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Wrong usage that clap could not see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(pub(crate) String);
+
+impl Exit {
+    /// The code for an error: the first in its chain that has one of its own decides.
+    pub(crate) fn of(error: &anyhow::Error) -> Exit {
+        error.chain().find_map(Exit::of_cause).unwrap_or(Exit::Failed)
+    }
+
+    fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+        let of_store = |error: &StoreError| error.is_store_at_fault().then_some(Exit::Store);
+        if cause.is::<UsageError>() {
+            return Some(Exit::Usage);
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return of_store(error);
+        }
+        if let Some(error) = cause.downcast_ref::<WriteError>() {
+            return match error {
+                WriteError::Locked { .. } => Some(Exit::Locked),
+                WriteError::NotEmpty { .. } => Some(Exit::Store),
+                WriteError::Store(error) => of_store(error),
+                _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ImportError>() {
+            return match error {
+                ImportError::Write(error) => Exit::of_cause(error),
+                ImportError::Store(error) => of_store(error),
+                _ => None,
+            };
+        }
+        if let Some(ScrubError::Lookup { source, .. }) = cause.downcast_ref::<ScrubError>() {
+            return Exit::of_cause(&**source);
+        }
+        match cause.downcast_ref::<OutputError>()? {
+            OutputError::Exists { .. }
+            | OutputError::IsInput { .. }
+            | OutputError::Twice { .. } => Some(Exit::Refused),
+            _ => None,
+        }
+    }
+}

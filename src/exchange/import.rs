@@ -1,0 +1,536 @@
+//! A list of opt-outs into a store.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::event::{Action, Details, Event};
+use crate::number::{Number, NumberReader, Region, SubscriberKey, fold};
+use crate::scrub::{Input, Progress, ScrubError};
+use crate::store::{
+    Bulk, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer,
+};
+use crate::table::{Block, ColumnChoice, ReadOptions, Record, Shape, Table, TableError};
+use crate::time::{Timestamp, Zone};
+
+/// How a list is read and what its rows share.
+#[derive(Clone, Debug)]
+pub struct ImportOptions {
+    /// The column of the numbers, by name or by index from 1; found out if not given.
+    pub column: Option<String>,
+    /// The column that says when each person acted.
+    pub at_column: Option<String>,
+    /// The region of national numbers.
+    pub region: Option<Region>,
+    /// The column that has the region of each number.
+    pub region_column: Option<String>,
+    /// The zone of times without an offset.
+    pub zone: Zone,
+    /// When the persons acted, for rows that don't say so themselves.
+    pub occurred_at: Timestamp,
+    /// What the events share. The action is [`Action::OptOut`].
+    pub details: Details,
+}
+
+/// What an import did. `rows = added + already + invalid + blank`. In JSON the fields have these
+/// names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImportReport {
+    /// Rows read, the header not.
+    pub rows: u64,
+    /// Rows by which a subscriber was opted out who was not before.
+    pub added: u64,
+    /// Rows of subscribers who were opted out already, by the store or by an earlier row.
+    pub already: u64,
+    /// Rows that hold, wholly or in part, no number that can be read.
+    pub invalid: u64,
+    /// Rows without anything.
+    pub blank: u64,
+    /// Sequence of the newest event in the store.
+    pub sequence: u64,
+    /// Rows whose time could not be read; they count as of the time for rows without one.
+    pub unreadable_times: u64,
+    /// The invalid rows by reason.
+    pub invalid_reasons: BTreeMap<&'static str, u64>,
+}
+
+/// A row that was not recorded.
+struct Rejected {
+    /// The line on which it begins.
+    line: u64,
+    reason: &'static str,
+    /// The row, without its line end.
+    body: Vec<u8>,
+    line_end: Vec<u8>,
+}
+
+/// Why an import ended early. What it recorded until then is durable; importing the list again
+/// completes it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImportError {
+    /// The list can't be opened, or changed while it was read.
+    #[error(transparent)]
+    Input(#[from] ScrubError),
+    /// The list can't be read as records.
+    #[error("{file} can't be read to its end")]
+    Table {
+        /// The list.
+        file: String,
+        /// What is wrong with it, and where.
+        source: TableError,
+    },
+    /// The store can't be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The store can't be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The file of invalid rows can't be written.
+    #[error("the invalid rows can't be written")]
+    Invalid(#[source] io::Error),
+    /// The caller cancelled the import.
+    #[error(
+        "cancelled after {rows} rows, which are recorded: import the list again to complete it"
+    )]
+    Cancelled {
+        /// Rows that are durable.
+        rows: u64,
+    },
+}
+
+/// Reads a list and records every number in it as opted out. Without a `writer`, only counts
+/// what would happen, against `reader`.
+///
+/// A cell that holds several numbers opts all of them out. `invalid` takes the rows that can't
+/// be read, with their line and reason in two more columns.
+///
+/// # Errors
+///
+/// When the list or the store can't be read or written; one bad row is none.
+pub fn import(
+    target: ImportTarget<'_>,
+    input: Input,
+    options: &ImportOptions,
+    received_at: Timestamp,
+    invalid: Option<&mut dyn Write>,
+    watch: &ImportWatch<'_>,
+) -> Result<ImportReport, ImportError> {
+    let file = input.name().to_owned();
+    let cells = CellReader::new(options, &target);
+    let mut table = cells.open(input, &file)?;
+    let shape = Shape::of(&table);
+    let mut invalid = InvalidRows { out: invalid, shape };
+    invalid.write(&shape.extended_header(&table, &[b"optout_line", b"optout_reason"]))?;
+    let mut job = Job {
+        sink: Sink::new(target),
+        details: &options.details,
+        received_at,
+        report: ImportReport::default(),
+    };
+    let mut rows_recorded = 0;
+    loop {
+        if watch.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Err(ImportError::Cancelled { rows: rows_recorded });
+        }
+        let blocks = next_blocks(&mut table, &file)?;
+        if blocks.is_empty() {
+            break;
+        }
+        let read: Vec<ReadRows> = blocks.par_iter().map(|block| cells.read(block)).collect();
+        for rows in read {
+            job.take(rows, &mut invalid)?;
+            if job.sink.is_full() {
+                job.record()?;
+                rows_recorded = job.report.rows;
+            }
+        }
+        blocks.into_iter().for_each(|block| table.recycle(block.into_buffer()));
+        if let Some(progress) = watch.progress {
+            progress(Progress { bytes: table.bytes_read(), rows: job.report.rows });
+        }
+    }
+    job.record()?;
+    table.source().check_unchanged(table.bytes_read())?;
+    job.finish()
+}
+
+/// Where the rows go.
+#[derive(Clone, Copy, Debug)]
+pub enum ImportTarget<'a> {
+    /// They are recorded.
+    Store(&'a Writer),
+    /// They are only counted. Remembers every new number, about 10 bytes each.
+    DryRun(&'a Reader),
+}
+
+/// Who watches an import.
+#[derive(Clone, Copy, Default)]
+pub struct ImportWatch<'a> {
+    /// Is told how far it is.
+    pub progress: Option<&'a dyn Fn(Progress)>,
+    /// Ends it soon after it is set.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+/// Blocks that are read before they are worked on in parallel.
+const BLOCKS_AT_ONCE: usize = 8;
+
+fn next_blocks(table: &mut Table<Input>, file: &str) -> Result<Vec<Block>, ImportError> {
+    let mut blocks = Vec::with_capacity(BLOCKS_AT_ONCE);
+    while blocks.len() < BLOCKS_AT_ONCE {
+        let block = table
+            .next_block()
+            .map_err(|source| ImportError::Table { file: file.to_owned(), source })?;
+        match block {
+            Some(block) => blocks.push(block),
+            None => break,
+        }
+    }
+    Ok(blocks)
+}
+
+/// Reads the cells of rows. Shared by all threads.
+struct CellReader<'a> {
+    options: &'a ImportOptions,
+    numbers: NumberReader,
+    /// A reader for each region, by its two letters; made when a region column is given.
+    by_region: HashMap<&'static str, NumberReader>,
+    /// Where the optional columns stand among those that were asked for.
+    at: Option<usize>,
+    region: Option<usize>,
+}
+
+/// A number, its moment and its spelling.
+type ReadNumber = (Number, Timestamp, String);
+
+/// What a block's rows amount to.
+#[derive(Default)]
+struct ReadRows {
+    rows: u64,
+    blank: u64,
+    unreadable_times: u64,
+    /// Rows with one number: where its spelling stands in the texts.
+    single: Vec<(Number, Timestamp, std::ops::Range<usize>)>,
+    texts: String,
+    /// Rows with several numbers.
+    several: Vec<Vec<ReadNumber>>,
+    rejected: Vec<Rejected>,
+    /// Numbers that stand beside an unreadable one in their cell: recorded, though their row is
+    /// counted as invalid.
+    beside: Vec<ReadNumber>,
+}
+
+impl<'a> CellReader<'a> {
+    fn new(options: &'a ImportOptions, target: &ImportTarget<'_>) -> CellReader<'a> {
+        let folding = match target {
+            ImportTarget::Store(writer) => writer.folding(),
+            ImportTarget::DryRun(reader) => reader.folding(),
+        };
+        let by_region = match options.region_column {
+            Some(_) => Region::all()
+                .map(|region| (region.as_str(), NumberReader::new(Some(region), folding)))
+                .collect(),
+            None => HashMap::new(),
+        };
+        CellReader {
+            options,
+            numbers: NumberReader::new(options.region, folding),
+            by_region,
+            at: options.at_column.as_ref().map(|_| 1),
+            region: options
+                .region_column
+                .as_ref()
+                .map(|_| 1 + usize::from(options.at_column.is_some())),
+        }
+    }
+
+    fn open(&self, input: Input, file: &str) -> Result<Table<Input>, ImportError> {
+        let named = |name: &Option<String>| name.clone().map(ColumnChoice::Named);
+        let mut columns = vec![named(&self.options.column).unwrap_or_default()];
+        columns.extend(named(&self.options.at_column));
+        columns.extend(named(&self.options.region_column));
+        let read = ReadOptions { columns, ..ReadOptions::default() };
+        let has_regions = self.region.is_some();
+        let looks_like_number = |cell: &[u8]| {
+            let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
+            self.numbers.read(cell).number.is_some()
+                || (has_regions && digits >= 7 && !cell.iter().any(u8::is_ascii_alphabetic))
+        };
+        Table::open(input, &read, &looks_like_number)
+            .map_err(|source| ImportError::Table { file: file.to_owned(), source })
+    }
+
+    fn read(&self, block: &Block) -> ReadRows {
+        let mut out = ReadRows::default();
+        let mut scratch = Vec::new();
+        for record in block.records() {
+            out.rows += 1;
+            if record.is_blank() {
+                out.blank += 1;
+            } else if let Err(reason) = self.read_record(&record, &mut out, &mut scratch) {
+                out.rejected.push(Rejected {
+                    line: record.line(),
+                    reason,
+                    body: record.body().to_vec(),
+                    line_end: record.line_end().to_vec(),
+                });
+            }
+        }
+        out
+    }
+
+    fn read_record(
+        &self,
+        record: &Record<'_>,
+        out: &mut ReadRows,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), &'static str> {
+        let (occurred_at, time_is_readable) = self.time_of(record, scratch);
+        out.unreadable_times += u64::from(!time_is_readable);
+        let numbers = self.reader_for(record, scratch)?;
+        let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
+        // Whatever can be read counts, however unlikely: validity has no say in an opt-out.
+        if let Ok(recipient) = numbers.recipient(cell) {
+            let begin = out.texts.len();
+            push_text(&mut out.texts, cell);
+            out.single.push((recipient.number, occurred_at, begin..out.texts.len()));
+            return Ok(());
+        }
+        let mut raw = String::new();
+        push_text(&mut raw, cell);
+        let readings = numbers.read_all(cell);
+        let found: Vec<_> = readings
+            .iter()
+            .filter_map(|reading| reading.number)
+            .map(|number| (number, occurred_at, raw.clone()))
+            .collect();
+        match readings.iter().find_map(|reading| reading.status.reason()) {
+            Some(reason) => {
+                out.beside.extend(found);
+                Err(reason.as_str())
+            }
+            None => {
+                out.several.push(found);
+                Ok(())
+            }
+        }
+    }
+
+    fn time_of(&self, record: &Record<'_>, scratch: &mut Vec<u8>) -> (Timestamp, bool) {
+        let default = self.options.occurred_at;
+        let Some(cell) = self.at.and_then(|at| record.cell(at)) else {
+            return (default, self.at.is_none());
+        };
+        let text = std::str::from_utf8(cell.value(scratch)).unwrap_or("?").trim();
+        if text.is_empty() {
+            return (default, true);
+        }
+        match Timestamp::parse(text, &self.options.zone) {
+            Ok(moment) => (moment, true),
+            Err(_) => (default, false),
+        }
+    }
+
+    /// The reader for a row's region.
+    fn reader_for(
+        &self,
+        record: &Record<'_>,
+        scratch: &mut Vec<u8>,
+    ) -> Result<&NumberReader, &'static str> {
+        let Some(cell) = self.region.and_then(|at| record.cell(at)) else {
+            return Ok(&self.numbers);
+        };
+        let text = cell.value(scratch).trim_ascii();
+        if text.is_empty() {
+            return Ok(&self.numbers);
+        }
+        let upper = text.to_ascii_uppercase();
+        std::str::from_utf8(&upper)
+            .ok()
+            .and_then(|region| self.by_region.get(region))
+            .ok_or("unknown_region")
+    }
+}
+
+/// Appends a cell as text, shortened to what an event may hold.
+fn push_text(out: &mut String, cell: &[u8]) {
+    let text = String::from_utf8_lossy(cell);
+    let end = text.floor_char_boundary(TEXT_BYTES_MAX - 1);
+    out.extend(text[..end].chars().map(|it| if it == '\0' { ' ' } else { it }));
+}
+
+/// Where rejected rows go.
+struct InvalidRows<'a> {
+    out: Option<&'a mut dyn Write>,
+    shape: Shape,
+}
+
+impl InvalidRows<'_> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+        self.out.as_mut().map_or(Ok(()), |out| out.write_all(bytes)).map_err(ImportError::Invalid)
+    }
+
+    fn write_row(&mut self, row: &Rejected) -> Result<(), ImportError> {
+        if self.out.is_none() {
+            return Ok(());
+        }
+        let line_end = if row.line_end.is_empty() { b"\n" } else { &row.line_end[..] };
+        let line = row.line.to_string();
+        let mut text = Vec::new();
+        let cells = [line.as_bytes(), row.reason.as_bytes()];
+        self.shape.append_row(&row.body, line_end, &cells, &mut text);
+        self.write(&self.shape.encode(text))
+    }
+}
+
+/// A running import.
+struct Job<'a> {
+    sink: Sink<'a>,
+    details: &'a Details,
+    received_at: Timestamp,
+    report: ImportReport,
+}
+
+impl Job<'_> {
+    fn take(&mut self, rows: ReadRows, invalid: &mut InvalidRows<'_>) -> Result<(), ImportError> {
+        let report = &mut self.report;
+        report.rows += rows.rows;
+        report.blank += rows.blank;
+        report.unreadable_times += rows.unreadable_times;
+        report.invalid += rows.rejected.len() as u64;
+        for row in &rows.rejected {
+            *report.invalid_reasons.entry(row.reason).or_default() += 1;
+            invalid.write_row(row)?;
+        }
+        for (number, occurred_at, text) in rows.single {
+            self.sink.bulk.push(number, occurred_at, &rows.texts[text]);
+        }
+        if rows.several.is_empty() && rows.beside.is_empty() {
+            return Ok(());
+        }
+        // Rows that came before have to be counted before.
+        self.record()?;
+        let beside = rows.beside.into_iter().map(|it| (vec![it], false));
+        let several = rows.several.into_iter().map(|numbers| (numbers, true));
+        for (numbers, is_row) in several.chain(beside) {
+            let added = self.sink.add(self.details, self.received_at, numbers)?;
+            match (is_row, added) {
+                (true, true) => self.report.added += 1,
+                (true, false) => self.report.already += 1,
+                (false, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn record(&mut self) -> Result<(), ImportError> {
+        if !self.sink.bulk.is_empty() {
+            let (added, already) = self.sink.record(self.details, self.received_at)?;
+            self.report.added += added;
+            self.report.already += already;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<ImportReport, ImportError> {
+        self.report.sequence = match self.sink.target {
+            ImportTarget::Store(writer) => writer.sequence(),
+            ImportTarget::DryRun(reader) => reader.sequence(),
+        };
+        Ok(self.report)
+    }
+}
+
+/// What gathers rows and records them, or counts what recording them would do.
+struct Sink<'a> {
+    target: ImportTarget<'a>,
+    bulk: Bulk,
+    /// In a dry run, who would have been opted out so far.
+    would_be: HashSet<SubscriberKey>,
+}
+
+impl<'a> Sink<'a> {
+    fn new(target: ImportTarget<'a>) -> Sink<'a> {
+        Sink { target, bulk: Bulk::new(), would_be: HashSet::new() }
+    }
+
+    fn is_full(&self) -> bool {
+        self.bulk.is_full()
+    }
+
+    /// How many rows opted somebody out, and how many did not.
+    fn record(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+    ) -> Result<(u64, u64), ImportError> {
+        let counts = match self.target {
+            ImportTarget::Store(writer) => {
+                let report = writer.append_bulk(details, received_at, &mut self.bulk)?;
+                (report.added, report.already)
+            }
+            ImportTarget::DryRun(reader) => {
+                let rows: Vec<_> = self.bulk.rows().collect();
+                let mut added = 0;
+                for &(number, occurred_at) in &rows {
+                    let key = fold(number, reader.folding());
+                    added += u64::from(self.would_add(reader, key, occurred_at)?);
+                }
+                (added, rows.len() as u64 - added)
+            }
+        };
+        self.bulk.clear();
+        Ok(counts)
+    }
+
+    /// Records the numbers of one row; whether one of them was opted out by it.
+    fn add(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        numbers: Vec<ReadNumber>,
+    ) -> Result<bool, ImportError> {
+        match self.target {
+            ImportTarget::Store(writer) => {
+                let event = |(number, occurred_at, raw)| NewEvent {
+                    number,
+                    raw,
+                    occurred_at,
+                    details: details.clone(),
+                };
+                let events = numbers.into_iter().map(event).collect();
+                let receipts = writer.append(events, received_at)?;
+                Ok(receipts.iter().any(|receipt| receipt.outcome == Outcome::Added))
+            }
+            ImportTarget::DryRun(reader) => {
+                let mut added = false;
+                for (number, occurred_at, _) in numbers {
+                    let key = fold(number, reader.folding());
+                    added |= self.would_add(reader, key, occurred_at)?;
+                }
+                Ok(added)
+            }
+        }
+    }
+
+    fn would_add(
+        &mut self,
+        reader: &Reader,
+        key: SubscriberKey,
+        occurred_at: Timestamp,
+    ) -> Result<bool, ImportError> {
+        let is_lifted = |event: &Event| {
+            event.details.action == Action::Resubscribe && event.occurred_at > occurred_at
+        };
+        let counts = match reader.standing(key)? {
+            None => true,
+            Some(standing) if standing.opted_out => false,
+            Some(_) => !reader.history(key)?.iter().any(is_lifted),
+        };
+        Ok(counts && self.would_be.insert(key))
+    }
+}
