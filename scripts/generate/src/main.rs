@@ -1,2 +1,255 @@
-//! Generator.
-fn main() {}
+//! Makes opt-out lists and campaigns of any length, with the right answer beside them.
+//!
+//! The same seed gives the same bytes on every machine. Files stream: memory holds the allocated
+//! blocks of numbers (some 30,000 for the standard population), whatever the count of rows.
+//!
+//! - [`plan`]: which mobile numbers can exist.
+//! - [`population`]: who exists, and who of them has opted out. Read its model before you trust
+//!   a measurement.
+//! - [`spelling`]: how a number is written.
+//! - [`optouts`], [`recipients`], [`samples`]: the files.
+//! - [`random`], [`output`]: what all of them stand on.
+
+mod optouts;
+mod output;
+mod plan;
+mod population;
+mod random;
+mod recipients;
+mod samples;
+mod spelling;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::optouts::OptOutList;
+use crate::output::Output;
+use crate::population::{COUNTRIES, Population};
+use crate::recipients::Campaign;
+use crate::spelling::Spellings;
+
+/// Makes opt-out lists and campaigns of any length, the same bytes for the same seed.
+///
+/// Numbers are made up: they follow the numbering plans of nine countries, and some may by
+/// chance belong to somebody. Never send to them.
+#[derive(Parser)]
+#[command(name = "optout-generate", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Write a list of people who opted out, each once.
+    #[command(after_help = "Example:\n  optout-generate optouts --rows 20000000 -o optouts.csv")]
+    Optouts(OptOutArgs),
+    /// Write a campaign's recipients, a share of whom have opted out.
+    ///
+    /// Opted-out recipients are drawn from the list that `optouts` writes with the same --seed,
+    /// --population and --countries, and with as many --rows as --optouts says here.
+    #[command(after_help = "Example:\n  optout-generate recipients --rows 10000000 --share 10% \
+                            -o campaign.csv --expected-kept kept.csv")]
+    Recipients(RecipientArgs),
+    /// Write the small files of `data/samples`.
+    Samples {
+        /// The folder to write into
+        #[arg(long, value_name = "DIR", default_value = "data/samples")]
+        dir: PathBuf,
+    },
+}
+
+/// Who exists.
+#[derive(Args)]
+struct PopulationArgs {
+    /// Another seed makes another population
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many people have a phone
+    #[arg(long, value_name = "N", default_value_t = 250_000_000)]
+    population: u64,
+    /// Where they live, as weights
+    #[arg(long, value_name = "LIST", default_value = COUNTRIES)]
+    countries: String,
+}
+
+#[derive(Args)]
+struct OptOutArgs {
+    /// How many people opted out
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    rows: u64,
+    /// The file to write; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// Add a column with the moment of each opt-out, from 2023 to 2025, ascending
+    #[arg(long)]
+    with_dates: bool,
+    /// How numbers are written
+    #[arg(long, value_enum, default_value_t = Spellings::Clean)]
+    spellings: Spellings,
+    #[command(flatten)]
+    population: PopulationArgs,
+}
+
+#[derive(Args)]
+struct RecipientArgs {
+    /// How many recipients
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    rows: u64,
+    /// How many of them have opted out, as 10% or 0.1
+    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    share: Share,
+    /// How many have a number that can't be read [default: 0.2% if messy, else none]
+    #[arg(long, value_name = "SHARE")]
+    unreadable: Option<Share>,
+    /// How many people have opted out: the --rows of the opt-out list
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    optouts: u64,
+    /// The file to write; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// How numbers are written
+    #[arg(long, value_enum, default_value_t = Spellings::Clean)]
+    spellings: Spellings,
+    /// Write what a right scrub counts, as JSON: rows, kept, suppressed, invalid
+    #[arg(long, value_name = "FILE")]
+    expected: Option<PathBuf>,
+    /// Write what a right scrub keeps, byte for byte
+    #[arg(long, value_name = "FILE")]
+    expected_kept: Option<PathBuf>,
+    #[command(flatten)]
+    population: PopulationArgs,
+}
+
+/// A part of a whole, between 0 and 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Share(f64);
+
+impl Share {
+    fn of(self, whole: u64) -> u64 {
+        (self.0 * whole as f64).round() as u64
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Share, String> {
+        let (number, whole) =
+            text.strip_suffix('%').map_or((text, 1.0), |percent| (percent, 100.0));
+        let share = number.trim().parse::<f64>().ok().map(|part| part / whole);
+        share
+            .filter(|share| (0.0..=1.0).contains(share))
+            .map(Share)
+            .ok_or_else(|| "write a share as 10% or 0.1".to_owned())
+    }
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Optouts(args) => write_optouts(&args),
+        Command::Recipients(args) => write_recipients(&args),
+        Command::Samples { dir } => samples::write(&dir),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough, as `head` does.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do when not even this can be said.
+            let _ = writeln!(io::stderr().lock(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn write_optouts(args: &OptOutArgs) -> io::Result<()> {
+    let population = args.population.build(args.rows)?;
+    let list = OptOutList {
+        seed: args.population.seed,
+        spellings: args.spellings,
+        dates: args.with_dates,
+    };
+    let mut output = Output::open(&args.output)?;
+    list.write(&population, &mut output)?;
+    output.finish()
+}
+
+fn write_recipients(args: &RecipientArgs) -> io::Result<()> {
+    let population = args.population.build(args.optouts)?;
+    let unreadable = args.unreadable.unwrap_or(match args.spellings {
+        Spellings::Messy => Share(0.002),
+        Spellings::Clean | Spellings::Five => Share(0.0),
+    });
+    let campaign = Campaign {
+        seed: args.population.seed,
+        rows: args.rows,
+        suppressed: args.share.of(args.rows),
+        invalid: unreadable.of(args.rows),
+        spellings: args.spellings,
+    };
+    let mut counts = Output::open_or_drop(args.expected.as_deref())?;
+    let mut kept = Output::open_or_drop(args.expected_kept.as_deref())?;
+    let mut output = Output::open(&args.output)?;
+    let expected = campaign.write(&population, &mut output, &mut kept)?;
+    counts.write_all(expected.to_json().as_bytes())?;
+    counts.finish()?;
+    kept.finish()?;
+    // Last, so that a campaign that stands under its name has its answers beside it.
+    output.finish()
+}
+
+impl PopulationArgs {
+    fn build(&self, opt_outs: u64) -> io::Result<Population> {
+        Population::new(self.seed, self.population, opt_outs, &self.countries)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::mix;
+
+    /// Enough to notice a changed byte.
+    fn hash(bytes: &[u8]) -> u64 {
+        bytes.iter().fold(bytes.len() as u64, |hash, byte| mix(hash ^ u64::from(*byte)))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_bytes_for_ever() {
+        let population = Population::new(1, 250_000_000, 5_000, COUNTRIES).unwrap();
+        let (mut list, mut all, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        OptOutList { seed: 1, spellings: Spellings::Clean, dates: true }
+            .write(&population, &mut list)
+            .unwrap();
+        let spellings = Spellings::Five;
+        Campaign { seed: 1, rows: 5_000, suppressed: 500, invalid: 5, spellings }
+            .write(&population, &mut all, &mut kept)
+            .unwrap();
+        // Whoever changes these makes published measurements incomparable, and has to say so.
+        assert_eq!(
+            [hash(&list), hash(&all), hash(&kept)],
+            [8_823_556_821_305_392_561, 4_101_693_294_892_530_088, 5_843_958_197_767_268_116]
+        );
+    }
+
+    #[test]
+    fn shares_are_read_as_percent_or_fraction() {
+        assert_eq!("10%".parse(), Ok(Share(0.1)));
+        assert_eq!("0.1".parse(), Ok(Share(0.1)));
+        assert_eq!("12.5 %".parse::<Share>().unwrap().of(1_000), 125);
+        for text in ["", "%", "101%", "-1%", "NaN", "ten"] {
+            assert!(text.parse::<Share>().is_err(), "{text}");
+        }
+    }
+}
