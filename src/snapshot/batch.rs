@@ -12,7 +12,8 @@ use super::container::Body;
 use super::directory::Directory;
 use crate::number::SubscriberKey;
 
-/// How many keys step together: enough to keep all of a core's outstanding misses busy.
+/// How many keys step together. 64 were no faster for `contains` and slower for positions (57 and
+/// 74 ns a key instead of 57 and 65; 20 million even numbers, 2-core Xeon).
 const CHUNK: usize = 32;
 
 pub(super) fn contains(

@@ -25,7 +25,7 @@ pub(super) enum Body<'a> {
 impl<'a> Body<'a> {
     pub(super) fn contains(self, low: u16) -> bool {
         match self {
-            Body::Array(members) => search_array(members, low).is_ok(),
+            Body::Array(members) => array_contains(members, low),
             Body::Bitmap { bits, .. } => bit(bits, low),
             Body::Runs { runs, .. } => match runs_up_to(runs, low).checked_sub(1) {
                 Some(index) => low <= run_at(runs[index]).1,
@@ -164,20 +164,41 @@ fn window_start(guess: usize, members: usize) -> usize {
     guess.saturating_sub(WINDOW / 2).min(members.saturating_sub(WINDOW))
 }
 
-/// Finds `low` by guessing its place, twice if need be, before resorting to halving.
-///
-/// A guess over n evenly spread members is off by less than √n/2 on average, so that the first
-/// window nearly always holds the answer up to about a thousand members; the second guess starts
-/// from a member nearby and covers the rest. Members that aren't evenly spread cost the two
-/// guesses on top of the binary search.
+/// Finds `low`: its place, or where it would be.
 #[inline]
 fn search_array(members: &[[u8; 2]], low: u16) -> Result<usize, usize> {
+    let (from, window) = narrow(members, low);
+    let at = from + members_below(window, low);
+    match members.get(at) {
+        Some(&member) if u16::from_le_bytes(member) == low => Ok(at),
+        _ => Err(at),
+    }
+}
+
+/// Like [`search_array`] without the place. Whether a key is a member is a coin toss to the
+/// processor, so nothing branches on it: every neighbour is compared, in a few vectors.
+#[inline]
+fn array_contains(members: &[[u8; 2]], low: u16) -> bool {
+    let (_, window) = narrow(members, low);
+    match window.first_chunk::<WINDOW>() {
+        Some(window) => is_among(window, low),
+        None => is_among(window, low),
+    }
+}
+
+/// A stretch of the members that holds `low` if any does, and all that comes before the stretch
+/// lies below `low`. Guesses the place, twice if need be, before resorting to halving.
+///
+/// A guess over n evenly spread members is off by less than √n/2 on average, so that the first
+/// window nearly always does up to about a thousand members; the second guess starts from a member
+/// nearby and covers the rest. Members that aren't evenly spread cost the two guesses on top of
+/// the binary search.
+#[inline]
+fn narrow(members: &[[u8; 2]], low: u16) -> (usize, &[[u8; 2]]) {
     let mut place = guess(members.len(), low);
     for _ in 0..2 {
         let from = window_start(place, members.len());
-        let Some(window) = members[from..].first_chunk::<WINDOW>() else {
-            return found_at(members, members_below(members, low), low);
-        };
+        let Some(window) = members[from..].first_chunk::<WINDOW>() else { return (0, members) };
         let first = u16::from_le_bytes(window[0]);
         let last = u16::from_le_bytes(window[WINDOW - 1]);
         if low < first && from > 0 {
@@ -185,18 +206,16 @@ fn search_array(members: &[[u8; 2]], low: u16) -> Result<usize, usize> {
         } else if low > last && from + WINDOW < members.len() {
             place = from + WINDOW + guess(members.len(), low - last);
         } else {
-            return found_at(members, from + members_below(window, low), low);
+            return (from, window);
         }
     }
-    members.binary_search_by_key(&low, |&member| u16::from_le_bytes(member))
+    let from = members.partition_point(|&member| u16::from_le_bytes(member) < low);
+    (from, &members[from..members.len().min(from + 1)])
 }
 
 #[inline]
-fn found_at(members: &[[u8; 2]], index: usize, low: u16) -> Result<usize, usize> {
-    match members.get(index) {
-        Some(&member) if u16::from_le_bytes(member) == low => Ok(index),
-        _ => Err(index),
-    }
+fn is_among(members: &[[u8; 2]], low: u16) -> bool {
+    members.iter().fold(false, |found, &member| found | (u16::from_le_bytes(member) == low))
 }
 
 /// Counts without branches, so that the compiler makes vectors of it.
