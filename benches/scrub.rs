@@ -25,7 +25,9 @@ struct Bits(Vec<u64>);
 impl Bits {
     fn new() -> Bits {
         let words = (0..NUMBERS / 64).map(|word| {
-            (0..64).fold(0, |bits, bit| bits | u64::from(mix(word * 64 + bit) % 10 == 0) << bit)
+            (0..64).fold(0, |bits, bit| {
+                bits | u64::from(mix(word * 64 + bit).is_multiple_of(10)) << bit
+            })
         });
         Bits(words.collect())
     }

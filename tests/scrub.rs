@@ -1,6 +1,8 @@
 //! The parallel filter against one that goes row by row in one thread, and against every way in
 //! which inputs, outputs and sets fail.
 
+#![expect(clippy::print_stderr, reason = "random tests print their seed")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read, Write};

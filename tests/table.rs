@@ -1,5 +1,7 @@
 //! Files of records against a reader that looks at one byte after another, and against csv-core.
 
+#![expect(clippy::print_stderr, reason = "random tests print their seed")]
+
 use optout::table::{
     ColumnChoice, Encoding, HeaderRule, ReadOptions, Table, TableError, append_cell, fold_name,
 };
@@ -124,12 +126,11 @@ fn seven_digits(cell: &[u8]) -> bool {
     cell.len() >= 7 && cell.iter().all(u8::is_ascii_digit)
 }
 
+/// The cells of the wanted columns.
+type Wanted = [Option<Vec<u8>>; 2];
+
 /// Everything that the table says, with two columns wanted.
-fn read(
-    text: &[u8],
-    delimiter: u8,
-    block_bytes: usize,
-) -> Result<Vec<(Row, [Option<Vec<u8>>; 2])>, TableError> {
+fn read(text: &[u8], delimiter: u8, block_bytes: usize) -> Result<Vec<(Row, Wanted)>, TableError> {
     let width = obvious(text, delimiter).ok().and_then(|rows| {
         rows.iter()
             .find(|row| row.bytes.iter().any(|byte| !b"\r\n".contains(byte)))

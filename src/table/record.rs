@@ -6,7 +6,7 @@
 use memchr::{memchr, memchr2, memchr3};
 
 use super::reader::COLUMNS_MAX;
-use super::split::QUOTE;
+use super::split::{QUOTE, count_lines, near};
 
 /// An owned piece of the file: whole records, one after another.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl<'a> Iterator for Records<'a> {
         self.at = end;
         self.line += 1;
         if self.quotes {
-            self.line += super::split::count_lines(&self.bytes[start..body_end]);
+            self.line += count_lines(&self.bytes[start..body_end]);
         }
         Some(Record {
             block: self.bytes,
@@ -298,7 +298,10 @@ fn walk<const QUOTES: bool>(
 #[inline]
 fn field_end<const QUOTES: bool>(bytes: &[u8], at: usize, delimiter: u8) -> usize {
     let from = if QUOTES && bytes.get(at) == Some(&QUOTE) { closed(bytes, at + 1) } else { at };
-    memchr3(delimiter, b'\n', b'\r', &bytes[from..]).map_or(bytes.len(), |place| from + place)
+    let ends = |byte| byte == delimiter || byte == b'\n' || byte == b'\r';
+    near(bytes, from, ends).unwrap_or_else(|from| {
+        memchr3(delimiter, b'\n', b'\r', &bytes[from..]).map_or(bytes.len(), |place| from + place)
+    })
 }
 
 /// End of the body of the record, from the beginning of one of its fields.
@@ -307,29 +310,37 @@ fn body_end<const QUOTES: bool>(bytes: &[u8], mut at: usize, delimiter: u8) -> u
     if !QUOTES {
         return memchr2(b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |place| at + place);
     }
-    let mut field = at;
-    while let Some(place) = memchr3(QUOTE, b'\n', b'\r', &bytes[at..]).map(|place| at + place) {
-        if bytes[place] != QUOTE {
-            return place;
+    let mut opens = bytes.get(at) == Some(&QUOTE);
+    loop {
+        if opens {
+            at = closed(bytes, at + 1);
         }
-        let opens = place == field || bytes[place - 1] == delimiter;
-        at = if opens { closed(bytes, place + 1) } else { place + 1 };
-        // Only the very first field begins without a delimiter before it.
-        field = usize::MAX;
+        let stops = |byte| byte == QUOTE || byte == b'\n' || byte == b'\r';
+        let found = near(bytes, at, stops).unwrap_or_else(|at| {
+            memchr3(QUOTE, b'\n', b'\r', &bytes[at..]).map_or(bytes.len(), |place| at + place)
+        });
+        if bytes.get(found) != Some(&QUOTE) {
+            return found;
+        }
+        // A quote opens a field or is data. Nothing but a delimiter ends the field before it.
+        opens = bytes[found - 1] == delimiter;
+        at = if opens { found } else { found + 1 };
     }
-    bytes.len()
 }
 
 /// The first byte behind the quote that closes what is open at `at`.
+#[inline]
 fn closed(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(place) = memchr(QUOTE, &bytes[at..]) {
-        at += place + 1;
+    loop {
+        let found = near(bytes, at, |byte| byte == QUOTE).unwrap_or_else(|at| {
+            memchr(QUOTE, &bytes[at..]).map_or(bytes.len(), |place| at + place)
+        });
+        at = found + 1;
         if bytes.get(at) != Some(&QUOTE) {
-            return at;
+            return at.min(bytes.len());
         }
         at += 1;
     }
-    bytes.len()
 }
 
 /// Length of the line end at `at`: LF, CRLF or CR; 0 at the end of the file.
