@@ -725,3 +725,36 @@ fn ambiguous_and_missing_columns_fail_before_a_byte_is_written() {
             .unwrap();
     assert_eq!(report.kept, 1);
 }
+
+#[test]
+fn giant_records_run_through_bounded_memory_and_keep_their_bytes() {
+    // Records of 1 MiB in blocks of 4 KiB: every buffer grows, none is kept.
+    let filler = "x\n".repeat(1 << 19);
+    let rows: Vec<String> =
+        (0..40).map(|row| format!("5255000000{row:02},\"{filler}\"\n")).collect();
+    let text = format!("phone,note\n{}", rows.concat());
+    let set = set([525500000007]);
+    let scrubber = Scrubber::new(&set).read_options(small_blocks(4096)).threads(3);
+    let (report, outputs) = scrub(&scrubber, text.as_bytes()).unwrap();
+    assert_eq!((report.rows, report.suppressed), (40, 1));
+    assert!(outputs.kept == text.replace(&rows[7], "").as_bytes());
+}
+
+#[test]
+fn a_slow_pipe_is_scrubbed_as_it_comes() {
+    struct Slow(io::Cursor<Vec<u8>>);
+    impl Read for Slow {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let len = buffer.len().min(7);
+            self.0.read(&mut buffer[..len])
+        }
+    }
+    let text = format!("phone\r\n{}", "525500000001\r\n525512345678\r\n".repeat(2000));
+    let set = set([525512345678]);
+    let scrubber = Scrubber::new(&set).read_options(small_blocks(100));
+    let mut kept = Vec::new();
+    let input = Input::reader("pipe", Slow(io::Cursor::new(text.into_bytes())));
+    let report = scrubber.run(input, Sinks::new().kept("kept", &mut kept)).unwrap();
+    assert_eq!((report.kept, report.suppressed), (2000, 2000));
+    assert_eq!(kept.len(), 7 + 2000 * 14);
+}

@@ -9,8 +9,8 @@ use super::header::{self, ColumnChoice, HeaderRule};
 use super::record::{Block, Plan, Records, fields};
 use super::split::{QUOTE, Splitter, count_lines};
 
-/// Bytes of a block, unless a record is longer. Of 0.25, 1 and 4 MiB, 1 MiB was fastest on two
-/// cores that share their cache; the smaller it is, the less memory is in flight.
+/// Bytes of a block, unless a record is longer: large enough that handing it over costs nothing
+/// beside walking it, small enough that a few in flight fit the cache.
 pub const BLOCK_BYTES: usize = 1 << 20;
 
 /// The longest record that is accepted. A stray quote at a field's beginning swallows the rest of

@@ -3,13 +3,14 @@
 //! The walk finds the wanted columns and the end of each record, nothing else. Nothing is
 //! allocated and nothing is copied: a cell is a range until somebody asks for its value.
 
+use std::fmt;
+
 use memchr::{memchr, memchr2, memchr3};
 
 use super::reader::COLUMNS_MAX;
 use super::split::{QUOTE, count_lines, near};
 
 /// An owned piece of the file: whole records, one after another.
-#[derive(Debug)]
 pub struct Block {
     pub(super) bytes: Vec<u8>,
     pub(super) len: usize,
@@ -82,7 +83,7 @@ impl Plan {
 }
 
 /// The records of a block, in order.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Records<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -140,7 +141,7 @@ type Span = (u32, u32);
 const MISSING: Span = (u32::MAX, u32::MAX);
 
 /// One record.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Record<'a> {
     block: &'a [u8],
     start: usize,
@@ -193,7 +194,7 @@ impl<'a> Record<'a> {
 }
 
 /// A cell as it stands in the file.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Cell<'a>(&'a [u8]);
 
 impl<'a> Cell<'a> {
@@ -213,6 +214,32 @@ impl<'a> Cell<'a> {
             [QUOTE, rest @ ..] => unquote(rest, scratch),
             plain => plain,
         }
+    }
+}
+
+// `Debug` says where and how long, never what: cells are people's data.
+
+impl fmt::Debug for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Block({} from line {}, {} bytes)", self.index, self.first_line, self.len)
+    }
+}
+
+impl fmt::Debug for Records<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Records(line {}, byte {} of {})", self.line, self.at, self.bytes.len())
+    }
+}
+
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record(line {}, bytes {:?})", self.line, self.range())
+    }
+}
+
+impl fmt::Debug for Cell<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cell({} bytes)", self.0.len())
     }
 }
 
