@@ -9,7 +9,7 @@ use super::{Mode, ScrubError};
 /// What a scrub did. In JSON the fields have these names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Rows read, blank lines included, the header not. The sum of the next four that follow.
+    /// Rows read, blank lines included, the header not: kept + suppressed + invalid + duplicates.
     pub rows: u64,
     /// Rows that may be sent to.
     pub kept: u64,

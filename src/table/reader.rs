@@ -20,6 +20,9 @@ pub const RECORD_BYTES_MAX: usize = 16 << 20;
 /// How many columns can be wanted at once.
 pub const COLUMNS_MAX: usize = 4;
 
+/// The limit of both limits: places in a block are kept in 32 bits.
+const BYTES_MAX: usize = 1 << 30;
+
 /// Bytes from which the delimiter and the header are found out.
 const SAMPLE_BYTES: usize = 64 * 1024;
 
@@ -32,9 +35,9 @@ pub struct ReadOptions {
     pub header: HeaderRule,
     /// The delimiter; found out from the first records if not given.
     pub delimiter: Option<u8>,
-    /// Bytes of a block.
+    /// Bytes of a block, at most 1 GiB.
     pub block_bytes: usize,
-    /// The longest record that is accepted.
+    /// The longest record that is accepted, at most 1 GiB.
     pub record_bytes_max: usize,
 }
 
@@ -92,6 +95,7 @@ impl<R: Read> Table<R> {
         if wanted > COLUMNS_MAX {
             return Err(TableError::TooManyColumns { wanted, max: COLUMNS_MAX });
         }
+        let block_bytes = options.block_bytes.clamp(1, BYTES_MAX);
         let mut text = TextReader::open(source)?;
         let sample = Sample::read(&mut text, options, looks_like_value)?;
         let first = sample.first_record();
@@ -112,12 +116,12 @@ impl<R: Read> Table<R> {
             plan: Plan::new(sample.delimiter, &layout.columns),
             columns: layout.columns,
             splitter: Splitter::new(sample.delimiter),
-            buffer: vec![0; options.block_bytes.max(1)],
+            buffer: vec![0; block_bytes],
             filled: 0,
             ended: false,
             spare: Vec::new(),
-            block_bytes: options.block_bytes.max(1),
-            record_bytes_max: options.record_bytes_max,
+            block_bytes,
+            record_bytes_max: options.record_bytes_max.min(BYTES_MAX),
             next_index: 0,
             next_line: 1 + count_lines(&sample.text[..header_end]),
             preamble,
