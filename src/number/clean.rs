@@ -78,7 +78,7 @@ pub(super) fn parts(input: &[u8]) -> Vec<String> {
     let mut parts = Vec::new();
     for part in text.split(SEPARATORS).filter(|part| has_digit(part) && !has_parameter(part)) {
         if holds_two_numbers(part) {
-            parts.extend(Runs::new(part).filter(Run::is_number).map(|run| run.text.to_owned()));
+            parts.extend(Runs::new(part).filter(Run::is_long).map(|run| run.text.to_owned()));
         } else {
             parts.push(part.to_owned());
         }
@@ -280,7 +280,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn is_number(&self) -> bool {
-        self.digits >= OWN_NUMBER_DIGITS && !self.is_parameter
+        self.is_long() && !self.is_parameter
+    }
+
+    fn is_long(&self) -> bool {
+        self.digits >= OWN_NUMBER_DIGITS
     }
 }
 
@@ -390,9 +394,11 @@ fn has_digit(text: &str) -> bool {
     text.chars().any(|c| c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric()))
 }
 
-/// Whether the part is a parameter of the number before it, such as `ext=12`.
+/// Whether the part is a parameter of the number before it, such as `ext=12`. Only the names of
+/// RFC 3966: anything else might be a number, and is read.
 fn has_parameter(part: &str) -> bool {
-    part.trim_start().split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
-    })
+    let names = ["ext", "isub", "phone-context"];
+    part.trim()
+        .split_once('=')
+        .is_some_and(|(name, _)| names.into_iter().any(|known| known.eq_ignore_ascii_case(name)))
 }

@@ -482,6 +482,15 @@ fn opt_out_cells_yield_every_number_in_them() {
         ("CO.3001234567;5512345678", &[None, Some(525_512_345_678)]),
         ("5215512345678@c.us,5218112345678@c.us", &[Some(525_512_345_678), Some(528_112_345_678)]),
         ("5512345678;ext=12", &[Some(525_512_345_678)]),
+        // A part that only looks like a parameter is read, never dropped.
+        (
+            "5512345678;5587654321;tel=5533334444",
+            &[Some(525_512_345_678), Some(525_587_654_321), Some(525_533_334_444)],
+        ),
+        (
+            "a=5512345678 y 5587654321 y 5533334444",
+            &[Some(525_512_345_678), Some(525_587_654_321), Some(525_533_334_444)],
+        ),
         ("nothing", &[None]),
     ];
     for (text, wanted) in rows {
