@@ -44,7 +44,7 @@ fn mixed(ten: u64) -> String {
 
 fn bench(criterion: &mut Criterion) {
     let mexico = Region::parse("MX").ok();
-    let spellings: Vec<(&str, Option<Region>, Vec<(String, u64)>)> = vec![
+    let spellings = [
         ("plus", None, cells(|ten| format!("+52{ten}"))),
         ("bare_international", None, cells(|ten| format!("52{ten}"))),
         ("national", mexico, cells(|ten| ten.to_string())),

@@ -78,14 +78,16 @@ fn strict_reading_agrees_with_libphonenumber() {
         assert_eq!(strict.digits, wanted, "{:?} in {:?}", row.input, row.region);
         let is_possible = matches!(strict.status, StrictStatus::Valid | StrictStatus::Possible);
         possible.count(is_possible == (row.possible.is_some() && !row.local_only));
-        valid.count((strict.status == StrictStatus::Valid) == row.valid.is_some());
+        // Local-only wins over valid: Canada's 310 and four digits are both, there.
+        valid.count(
+            (strict.status == StrictStatus::Valid) == (row.valid.is_some() && !row.local_only),
+        );
         if row.local_only {
             assert_eq!(strict.status, StrictStatus::LocalOnly, "{:?}", row.input);
         }
     }
-    assert_eq!((parsed.agree, possible.agree), (parsed.of, possible.of));
-    // The rows come from release 9.0.43, the tables from an earlier one.
-    assert!(valid.agree * 1000 >= valid.of * 999, "valid: {} of {}", valid.agree, valid.of);
+    let all = (parsed.of, possible.of, valid.of);
+    assert_eq!((parsed.agree, possible.agree, valid.agree), all);
     #[expect(clippy::print_stderr, reason = "the measured shares are wanted with --nocapture")]
     {
         eprintln!(
@@ -150,7 +152,7 @@ fn every_row_has_a_key_or_a_reason_and_both_sides_agree() {
 fn all_written_forms_of_a_valid_number_give_one_key() {
     let folding = Folding::default();
     let nowhere = NumberReader::new(None, folding);
-    for row in rows().iter().filter(|row| row.stable) {
+    for row in rows().iter().filter(|row| row.stable && !row.local_only) {
         let Some(valid) = row.valid else { continue };
         let digits = valid.to_string();
         let number = parse(&format!("+{digits}"), None).unwrap();

@@ -13,7 +13,8 @@ use super::status::Reason;
 /// Digits from which on a run of them may be a number of its own: the shortest subscriber
 /// numbers behind an area code, and longer than the extensions that people write without label.
 const OWN_NUMBER_DIGITS: usize = 7;
-/// Two runs of digits as long as this, with only blanks or dashes between, cannot be one number.
+/// Two runs of digits as long as this, with only blanks or dashes between, are two numbers; behind
+/// a plus the first needs two more, since Nigeria has numbers of 16 digits with their code.
 const LONG_RUN_DIGITS: usize = 8;
 
 /// What stands between the entries of a list in one cell.
@@ -51,7 +52,7 @@ pub fn clean(input: &[u8]) -> Result<Cleaned<'_>, Reason> {
         return Err(Reason::Empty);
     }
     if let Some(id) = messaging_id(&text) {
-        return Ok(Cleaned { text: Cow::Owned(format!("+{}", id?)), international: true });
+        return id;
     }
     if let Some(digits) = scientific(&text) {
         return Ok(Cleaned { text: Cow::Owned(digits?), international: false });
@@ -77,7 +78,7 @@ pub(super) fn parts(input: &[u8]) -> Vec<String> {
     let mut parts = Vec::new();
     for part in text.split(SEPARATORS).filter(|part| has_digit(part) && !has_parameter(part)) {
         if holds_two_numbers(part) {
-            parts.extend(Runs::new(part).filter(Run::is_number).map(|run| run.text.to_owned()));
+            parts.extend(Runs::new(part).filter(Run::is_long).map(|run| run.text.to_owned()));
         } else {
             parts.push(part.to_owned());
         }
@@ -174,27 +175,24 @@ fn truncated(text: Cow<'_, str>, end: usize) -> Cow<'_, str> {
     }
 }
 
-/// The digits of an id that is international by nature; a reason for an id that is no phone.
-fn messaging_id(text: &str) -> Option<Result<&str, Reason>> {
+/// What to read in an id or a link of a messaging service; a reason for an id that is no phone.
+fn messaging_id(text: &str) -> Option<Result<Cleaned<'static>, Reason>> {
     if let Some((user, server)) = text.rsplit_once('@') {
         // A list of ids is refused as a list; each part of it comes back here alone.
-        return if text.contains(SEPARATORS) { None } else { jid(user, server) };
+        let id = if text.contains(SEPARATORS) { None } else { jid(user, server) };
+        return id.map(|id| {
+            id.map(|digits| Cleaned { text: Cow::Owned(format!("+{digits}")), international: true })
+        });
     }
-    if is_business_scoped(text) {
+    if is_business_scoped(after_prefix(text, "whatsapp:").unwrap_or(text).trim_start()) {
         return Some(Err(Reason::BusinessScopedId));
     }
-    if let Some(rest) = after_prefix(text, "whatsapp:") {
-        let rest = rest.trim_start();
-        if is_business_scoped(rest) {
-            return Some(Err(Reason::BusinessScopedId));
-        }
-        let digits = rest.strip_prefix('+').unwrap_or(rest);
-        return is_digits(digits).then_some(Ok(digits));
-    }
+    // A link to a conversation. Its digits should be international, but people write others: the
+    // region gets its say, and the retry of digits that make no sense there does the rest.
     let (_, path) = text.split_once("wa.me/")?;
-    let path = path.strip_prefix('+').unwrap_or(path);
-    let digits = path.split(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-    (digits.len() >= OWN_NUMBER_DIGITS).then_some(Ok(digits))
+    let signs = path.split(|c: char| !c.is_ascii_digit() && c != '+').next().unwrap_or_default();
+    let is_number = signs.len() >= OWN_NUMBER_DIGITS && !text.contains([';', ',', '\n']);
+    is_number.then(|| Ok(Cleaned { text: Cow::Owned(signs.to_owned()), international: false }))
 }
 
 /// `5215512345678:7@s.whatsapp.net`, and its kin that are no phones. Other text with an `@` is
@@ -282,7 +280,11 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn is_number(&self) -> bool {
-        self.digits >= OWN_NUMBER_DIGITS && !self.is_parameter
+        self.is_long() && !self.is_parameter
+    }
+
+    fn is_long(&self) -> bool {
+        self.digits >= OWN_NUMBER_DIGITS
     }
 }
 
@@ -308,6 +310,7 @@ impl<'a> Iterator for Runs<'a> {
             return None;
         }
         let (mut digits, mut group, mut group_start, mut long_groups) = (0, 0, 0, 0);
+        let mut first_digits_min = LONG_RUN_DIGITS;
         for (at, c) in self.rest.char_indices() {
             let is_digit = c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric());
             if !is_digit && !is_number_punctuation(c) {
@@ -315,17 +318,22 @@ impl<'a> Iterator for Runs<'a> {
                 self.previous = c;
                 return self.cut(at, at + c.len_utf8(), digits, after_letter);
             }
-            if is_plus(c) && digits > 0 {
-                return self.cut(at, at, digits, false);
+            if is_plus(c) {
+                if digits > 0 {
+                    return self.cut(at, at, digits, false);
+                }
+                first_digits_min = LONG_RUN_DIGITS + 2;
             }
             if is_digit {
                 (digits, group) = (digits + 1, group + 1);
                 if group == 1 {
                     group_start = at;
                 }
-                long_groups += usize::from(group == LONG_RUN_DIGITS);
-                if long_groups == 2 && group_start > 0 {
-                    return self.cut(group_start, group_start, digits - group, false);
+                if group == LONG_RUN_DIGITS {
+                    long_groups += 1;
+                    if long_groups == 2 && digits - group >= first_digits_min {
+                        return self.cut(group_start, group_start, digits - group, false);
+                    }
                 }
             } else {
                 group = 0;
@@ -386,9 +394,11 @@ fn has_digit(text: &str) -> bool {
     text.chars().any(|c| c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric()))
 }
 
-/// Whether the part is a parameter of the number before it, such as `ext=12`.
+/// Whether the part is a parameter of the number before it, such as `ext=12`. Only the names of
+/// RFC 3966: anything else might be a number, and is read.
 fn has_parameter(part: &str) -> bool {
-    part.trim_start().split_once('=').is_some_and(|(name, _)| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'-')
-    })
+    let names = ["ext", "isub", "phone-context"];
+    part.trim()
+        .split_once('=')
+        .is_some_and(|(name, _)| names.into_iter().any(|known| known.eq_ignore_ascii_case(name)))
 }

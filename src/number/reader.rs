@@ -104,7 +104,11 @@ impl NumberReader {
         if whole.status != Status::Rejected(Reason::TwoNumbers) {
             return vec![whole];
         }
-        parts(input).iter().map(|part| self.read(part.as_bytes())).collect()
+        let parts = parts(input);
+        if parts.is_empty() {
+            return vec![whole];
+        }
+        parts.iter().map(|part| self.read(part.as_bytes())).collect()
     }
 
     /// Reads the cell of a recipient; asks for no more than sending needs.

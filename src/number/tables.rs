@@ -3187,6 +3187,27 @@ pub(super) static REGIONS: [RegionPlan; 245] = [
     },
 ];
 
+/// Bit `area % 64` of word `area / 64` for each three digits with which ten digits are a
+/// valid Mexican number; the other seven have no say.
+pub(super) static MEXICO: [u64; 16] = [
+    0x0,
+    0x0,
+    0x0,
+    0x3fa7bbff0000300,
+    0xbf801341bedf8000,
+    0xe7f800ffbfeffffe,
+    0xff7fbfeef8000fbf,
+    0x1df3eeffbfefff,
+    0x3ffffc000000000,
+    0xffbfe5f000bf9000,
+    0x7c0c03fbbff3bfe,
+    0xfefebfeffbffff80,
+    0xb7affc0120a7efff,
+    0x590063fd6000761f,
+    0x468007701ef6001a,
+    0xffdfe01bff,
+];
+
 /// The region of each North American area code, as a place in [`REGIONS`]; 255 where the
 /// metadata knows none.
 pub(super) static NORTH_AMERICA: [u8; 1000] = [
