@@ -358,9 +358,14 @@ impl<'a> CellReader<'a> {
 
 /// Appends a cell as text, shortened to what an event may hold.
 fn push_text(out: &mut String, cell: &[u8]) {
-    let text = String::from_utf8_lossy(cell);
-    let end = text.floor_char_boundary(TEXT_BYTES_MAX - 1);
-    out.extend(text[..end].chars().map(|it| if it == '\0' { ' ' } else { it }));
+    match std::str::from_utf8(cell) {
+        Ok(text) if text.len() < TEXT_BYTES_MAX && !cell.contains(&0) => out.push_str(text),
+        _ => {
+            let text = String::from_utf8_lossy(cell);
+            let end = text.floor_char_boundary(TEXT_BYTES_MAX - 1);
+            out.extend(text[..end].chars().map(|it| if it == '\0' { ' ' } else { it }));
+        }
+    }
 }
 
 /// Where rejected rows go.

@@ -5,6 +5,7 @@
 //! before it is answered from. Pages are bound to store, generation and place.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -154,6 +155,21 @@ fn read_entry(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(value)
 }
 
+/// Why entries could not be copied.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    /// The old column is damaged.
+    Old(ColumnDamage),
+    /// The new one can't be written.
+    Output(io::Error),
+}
+
+impl From<io::Error> for CopyError {
+    fn from(error: io::Error) -> CopyError {
+        CopyError::Output(error)
+    }
+}
+
 /// Writes a column of a known number of entries.
 #[derive(Debug)]
 pub(super) struct ColumnWriter<W> {
@@ -198,6 +214,45 @@ impl<W: Write> ColumnWriter<W> {
         }
         self.page.extend_from_slice(&value.to_le_bytes()[..self.width]);
         self.left = self.left.checked_sub(1).expect("no more entries than were announced");
+        Ok(())
+    }
+
+    /// Writes entries of another column: page by page, which costs little more than copying.
+    pub(super) fn copy(&mut self, old: &Column, range: Range<u64>) -> Result<(), CopyError> {
+        let in_page = PAYLOAD_BYTES / old.width;
+        let (mut at, end) = (range.start as usize, range.end as usize);
+        while at < end {
+            let payload = old.page(at / in_page).map_err(CopyError::Old)?;
+            let first = at % in_page;
+            let count = (in_page - first).min(end - at);
+            let entries = &payload[first * old.width..(first + count) * old.width];
+            if old.width == self.width {
+                self.push_same_width(entries)?;
+            } else {
+                for entry in entries.chunks_exact(old.width) {
+                    self.push(read_entry(entry))?;
+                }
+            }
+            at += count;
+        }
+        Ok(())
+    }
+
+    fn push_same_width(&mut self, mut entries: &[u8]) -> io::Result<()> {
+        self.left = self
+            .left
+            .checked_sub((entries.len() / self.width) as u64)
+            .expect("no more entries than were announced");
+        while !entries.is_empty() {
+            let room = (PAYLOAD_BYTES - self.page.len()) / self.width * self.width;
+            if room == 0 {
+                self.end_page()?;
+                continue;
+            }
+            let (now, later) = entries.split_at(room.min(entries.len()));
+            self.page.extend_from_slice(now);
+            entries = later;
+        }
         Ok(())
     }
 

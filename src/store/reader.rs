@@ -296,7 +296,7 @@ pub(super) fn load(
         folding: manifest.folding(),
     };
     let journal = Journal::open(disk.clone(), identity, &manifest.sealed, manifest.active)
-        .map_err(|error| missing_file(error))?;
+        .map_err(missing_file)?;
     if journal.sequence() < manifest.sequence {
         let what = format!(
             "the journal ends at sequence {}, but generation {} was folded up to {}",

@@ -71,7 +71,33 @@ impl Standings {
 
     /// Sequences of each key's newest event, 0 for keys without one.
     pub(super) fn heads(&self, keys: &[SubscriberKey]) -> Result<Vec<u64>, StoreError> {
-        keys.iter().map(|&key| Ok(self.standing(key)?.map_or(0, |it| it.head))).collect()
+        const BATCH: usize = 1024;
+        let mut heads = Vec::with_capacity(keys.len());
+        let mut positions = [None; BATCH];
+        for keys in keys.chunks(BATCH) {
+            let begin = heads.len();
+            let positions = &mut positions[..keys.len()];
+            let Generation { suppressed, released } = &*self.generation;
+            for layer in [suppressed, released] {
+                if layer.set.is_empty() {
+                    continue;
+                }
+                layer.set.positions_batch(keys, positions);
+                heads.resize(begin + keys.len(), 0);
+                for (head, position) in heads[begin..].iter_mut().zip(&*positions) {
+                    if let Some(position) = *position {
+                        *head = layer.head(position)?;
+                    }
+                }
+            }
+            heads.resize(begin + keys.len(), 0);
+            if !self.overlay.is_empty() {
+                for (head, key) in heads[begin..].iter_mut().zip(keys) {
+                    *head = self.overlay.get(key).map_or(*head, |entry| entry.standing.head);
+                }
+            }
+        }
+        Ok(heads)
     }
 
     /// Number of subscribers who are opted out.

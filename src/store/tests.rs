@@ -143,7 +143,10 @@ fn live(seed: u64, steps: usize) {
     const SUBSCRIBERS: u64 = 12;
     let mut random = Random(seed);
     let mut disk = new_store();
-    let mut store = writer(&disk);
+    // Some stores fold every bulk at once, some only when they are told to.
+    let compact_after = [2, 5, u64::MAX][seed as usize % 3];
+    let open = |disk: &MemoryDisk| writer(disk).compact_after(compact_after);
+    let mut store = open(&disk);
     let mut follower = reader(&disk);
     let mut model = Model::default();
     for _ in 0..steps {
@@ -174,12 +177,12 @@ fn live(seed: u64, steps: usize) {
             11..13 => drop(store.compact(NOW).unwrap()),
             13 => {
                 drop(store);
-                store = writer(&disk);
+                store = open(&disk);
             }
             14 => {
                 drop(store);
                 disk = disk.after_power_cut();
-                store = writer(&disk);
+                store = open(&disk);
                 follower = reader(&disk);
             }
             15..18 => {

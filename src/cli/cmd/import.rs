@@ -51,7 +51,7 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
 
 /// The store, open as the import needs it.
 enum Target {
-    Store(Writer),
+    Store(Box<Writer>),
     DryRun(Box<Reader>),
 }
 
@@ -60,7 +60,7 @@ impl Target {
         Ok(if dry_run {
             Target::DryRun(Box::new(Reader::open(path)?))
         } else {
-            Target::Store(Writer::open(path)?)
+            Target::Store(Box::new(Writer::open(path)?))
         })
     }
 
