@@ -12,15 +12,14 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I64, U32, U64};
 
 use super::format::{
-    KIND_SEAL, RECORD_HEADER_BYTES, RECORD_MAGIC, RECORD_ROWS_MAX, RecordHeader, SEGMENT_BYTES_MAX,
+    KIND_SEAL, RECORD_HEADER_BYTES, RECORD_MAGIC, RECORD_ROWS_MAX, RecordHeader,
     SEGMENT_HEADER_BYTES, Seal, index_name, segment_name,
 };
 use super::index::{entry, message_hash};
+use super::reader::{ActiveSegment, SEGMENT_BYTES_LIMIT, SealedSegment};
 use super::record::{Place, Row, Spelling, encode};
 use super::segment::{Identity, header};
-use super::{
-    ActiveSegment, Journal, JournalError, JournalIdentity, SealedSegment, SegmentInfo, hex,
-};
+use super::{Journal, JournalError, JournalIdentity, SegmentInfo, hex};
 use crate::disk::{Disk, DiskError, DiskFile, read_all};
 use crate::event::Details;
 use crate::time::Timestamp;
@@ -91,8 +90,9 @@ impl JournalWriter {
         self.finished
     }
 
-    /// Appends rows that share their details; the sequence of the first. They follow one another
-    /// without a gap. Not durable before [`JournalWriter::sync`].
+    /// Appends rows that share their details, as many as one record holds and at least one; how
+    /// many those were. Their sequences follow that of the newest event without a gap. Not
+    /// durable before [`JournalWriter::sync`].
     ///
     /// # Errors
     ///
@@ -102,23 +102,8 @@ impl JournalWriter {
         details: &Details,
         received_at: Timestamp,
         rows: &[Row<'_>],
-    ) -> Result<u64, JournalError> {
-        let first = self.journal.next_sequence;
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(rows_that_fit(rest));
-            self.append_record(details, received_at, now)?;
-            rest = later;
-        }
-        Ok(first)
-    }
-
-    fn append_record(
-        &mut self,
-        details: &Details,
-        received_at: Timestamp,
-        rows: &[Row<'_>],
-    ) -> Result<(), JournalError> {
+    ) -> Result<usize, JournalError> {
+        let rows = &rows[..rows_that_fit(rows)];
         let active = &self.journal.active;
         let sequence = self.journal.next_sequence;
         let place = Place {
@@ -140,7 +125,7 @@ impl JournalWriter {
         }
         self.journal.active.end = offset + self.buffer.len() as u64;
         self.journal.next_sequence += rows.len() as u64;
-        Ok(())
+        Ok(rows.len())
     }
 
     fn write(&mut self, offset: u64) -> Result<(), JournalError> {
@@ -167,11 +152,6 @@ impl JournalWriter {
             self.durable_to = self.journal.active.end;
         }
         Ok(())
-    }
-
-    /// Whether the active segment is long enough to be sealed.
-    pub fn is_segment_full(&self) -> bool {
-        self.journal.active.end >= SEGMENT_BYTES_MAX
     }
 
     /// Bytes of records in the active segment.
@@ -281,7 +261,7 @@ impl JournalWriter {
     fn describe_active(&self) -> Result<SegmentInfo, JournalError> {
         let active = &self.journal.active;
         let name = segment_name(active.segment);
-        let bytes = read_all(&*self.journal.disk, &name, super::SEGMENT_BYTES_LIMIT)?;
+        let bytes = read_all(&*self.journal.disk, &name, SEGMENT_BYTES_LIMIT)?;
         let last_sequence = self.journal.next_sequence - 1;
         let first_sequence = active
             .index

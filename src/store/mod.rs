@@ -11,9 +11,12 @@
 //! Order of every change of files: write under a new name, sync, sync the directory, then swap
 //! the manifest, then remove what it no longer names.
 
+mod bulk;
 mod column;
+mod core;
 mod error;
 mod generation;
+mod init;
 mod layout;
 mod manifest;
 mod reader;
@@ -25,13 +28,12 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use bulk::{Bulk, BulkReport};
 pub use error::{StoreError, WriteError};
+pub use init::{Initialized, init};
 pub use manifest::Manifest;
 pub use reader::Reader;
 pub use standing::Standing;
 pub use standings::Clock;
 pub use verify::{Damage, VerifyReport, verify};
-pub use writer::{
-    Bulk, BulkReport, CompactReport, Initialized, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX,
-    Writer, init,
-};
+pub use writer::{CompactReport, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX, Writer};

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::core::Limits;
+use super::init::init_on;
 use super::verify::verify_on;
-use super::writer::init_on;
 use super::{Bulk, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError, Writer};
 use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
@@ -143,9 +144,13 @@ fn live(seed: u64, steps: usize) {
     const SUBSCRIBERS: u64 = 12;
     let mut random = Random(seed);
     let mut disk = new_store();
-    // Some stores fold every bulk at once, some only when they are told to.
-    let compact_after = [2, 5, u64::MAX][seed as usize % 3];
-    let open = |disk: &MemoryDisk| writer(disk).compact_after(compact_after);
+    // Some stores fold every bulk at once, some seal a segment after every few records.
+    let limits = Limits {
+        compact_after_events: [2, 5, u64::MAX][seed as usize % 3],
+        compact_seals_bytes: [1, 400, u64::MAX][seed as usize / 3 % 3],
+        segment_bytes: [300, 2000, u64::MAX][seed as usize / 9 % 3],
+    };
+    let open = |disk: &MemoryDisk| writer(disk).with_limits(limits);
     let mut store = open(&disk);
     let mut follower = reader(&disk);
     let mut model = Model::default();
@@ -241,6 +246,7 @@ fn init_refuses_foreign_files_and_a_store_without_manifest() {
     let disk = MemoryDisk::new();
     disk.put("letter.txt", b"hello".to_vec());
     assert!(matches!(init_on(&disk, FOLDING, NOW), Err(WriteError::NotEmpty { .. })));
+    assert_eq!(disk.list().unwrap(), ["letter.txt"]);
     let disk = new_store();
     writer(&disk).append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
     disk.remove("MANIFEST").unwrap();

@@ -1,0 +1,509 @@
+//! A journal open for reading: which segment, which record, which row?
+//!
+//! Sealed segments are opened when they are first needed; the active one is read whole at
+//! opening and followed as it grows.
+
+use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::error::JournalError;
+use super::format::{
+    IndexEntry, RECORD_HEADER_BYTES, RECORD_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX,
+    SEGMENT_HEADER_BYTES, Seal, index_name, segment_name,
+};
+use super::hex;
+use super::index::{GrowingIndex, SealedIndex, find, message_hash};
+use super::record::Record;
+use super::recover::Stretch;
+use super::segment::{Cursor, End, Identity, Walked, read_header, walk};
+use crate::disk::{Disk, DiskFile, read_all};
+use crate::event::{Action, Event, Source};
+use crate::number::Folding;
+use crate::time::Timestamp;
+
+/// Longer than this no segment can be: it is sealed when it has passed [`SEGMENT_BYTES_MAX`],
+/// which one last record can overstep, and the seal follows.
+pub(super) const SEGMENT_BYTES_LIMIT: u64 =
+    SEGMENT_BYTES_MAX + RECORD_PAYLOAD_BYTES_MAX as u64 + 2 * RECORD_HEADER_BYTES as u64;
+
+/// Read at once when records are gone through in order.
+const SCAN_WINDOW_BYTES: usize = 1 << 20;
+/// Read at once when a single record is wanted.
+const POINT_WINDOW_BYTES: usize = 4096;
+
+/// A sealed segment, as the manifest lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentInfo {
+    /// Its number.
+    pub segment: u64,
+    /// Sequence of its first event.
+    pub first_sequence: u64,
+    /// Sequence of its last event.
+    pub last_sequence: u64,
+    /// Length of the file.
+    pub bytes: u64,
+    /// xxh3-64 of the file, hexadecimal.
+    pub xxh3: String,
+}
+
+/// Whose journal this is and how its numbers become keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JournalIdentity {
+    /// The store's id.
+    pub store: [u8; 16],
+    /// How its numbers are folded.
+    pub folding: Folding,
+}
+
+/// What an index tells of an event without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// What the person did.
+    pub action: Action,
+    /// Where the event came from.
+    pub source: Source,
+    /// When the person acted.
+    pub occurred_at: Timestamp,
+    /// When it was recorded.
+    pub received_at: Timestamp,
+}
+
+/// A sealed segment, opened when it is first needed.
+#[derive(Debug)]
+pub(super) struct SealedSegment {
+    pub(super) info: SegmentInfo,
+    pub(super) opened: OnceLock<OpenedSegment>,
+}
+
+#[derive(Debug)]
+pub(super) struct OpenedSegment {
+    file: Box<dyn DiskFile>,
+    index: SegmentIndex,
+}
+
+#[derive(Debug)]
+enum SegmentIndex {
+    Stored(SealedIndex),
+    Rebuilt(GrowingIndex),
+}
+
+impl SegmentIndex {
+    fn entries(&self) -> &[IndexEntry] {
+        match self {
+            SegmentIndex::Stored(index) => index.entries(),
+            SegmentIndex::Rebuilt(index) => &index.entries,
+        }
+    }
+}
+
+/// The newest segment, which still grows.
+#[derive(Clone, Debug)]
+pub(super) struct ActiveSegment {
+    pub(super) segment: u64,
+    pub(super) generation: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) index: Arc<GrowingIndex>,
+    /// Offset behind the last intact record.
+    pub(super) end: u64,
+    pub(super) sealed: bool,
+}
+
+/// A journal open for reading. Cheap to clone; clones share what they have opened.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) identity: JournalIdentity,
+    pub(super) sealed: Vec<Arc<SealedSegment>>,
+    pub(super) active: ActiveSegment,
+    /// Sequence of the event that comes next.
+    pub(super) next_sequence: u64,
+}
+
+impl Journal {
+    /// Opens the segments that the manifest lists and reads all of the active one.
+    ///
+    /// # Errors
+    ///
+    /// When the active segment is missing, damaged or of another store, or the disk refuses.
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        identity: JournalIdentity,
+        sealed: &[SegmentInfo],
+        active: u64,
+    ) -> Result<Journal, JournalError> {
+        let sealed: Vec<Arc<SealedSegment>> = sealed
+            .iter()
+            .map(|info| Arc::new(SealedSegment { info: info.clone(), opened: OnceLock::new() }))
+            .collect();
+        let next_sequence = sealed.last().map_or(1, |segment| segment.info.last_sequence + 1);
+        let place = Identity { store: identity.store, segment: active };
+        let file: Arc<dyn DiskFile> = Arc::from(disk.open(&segment_name(active))?);
+        let header = read_header(&*disk, &*file, place)?;
+        let mut journal = Journal {
+            active: ActiveSegment {
+                segment: active,
+                generation: header.generation.get(),
+                file,
+                index: Arc::default(),
+                end: SEGMENT_HEADER_BYTES as u64,
+                sealed: false,
+            },
+            disk,
+            identity,
+            sealed,
+            next_sequence,
+        };
+        if header.first_sequence.get() != next_sequence {
+            return Err(journal.damaged(active, 0, "the segment does not continue the one before"));
+        }
+        journal.catch_up()?;
+        Ok(journal)
+    }
+
+    /// Reads what has been appended since. `true` when the active segment was found sealed: a
+    /// newer manifest names its successor.
+    ///
+    /// # Errors
+    ///
+    /// When what was appended is damaged, or the store was deleted.
+    pub fn catch_up(&mut self) -> Result<bool, JournalError> {
+        // Another writer may be cutting a torn end off and writing anew while this reads: what
+        // was seen is then a mixture, and the next look finds it whole.
+        const LOOKS: usize = 2;
+        for look in 1..=LOOKS {
+            let length = self.active.file.len()?;
+            if length == self.active.end || self.active.sealed {
+                if !self.active.file.is_linked()? {
+                    let file = self.disk.path_of(&segment_name(self.active.segment));
+                    return Err(JournalError::Deleted { file });
+                }
+                break;
+            }
+            if length < self.active.end {
+                return Err(self.damaged(
+                    self.active.segment,
+                    length,
+                    "the file has become shorter than what was read from it",
+                ));
+            }
+            match self.read_tail(length) {
+                Err(JournalError::Damaged { .. }) if look < LOOKS => {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                Err(error) => return Err(error),
+                Ok(walked) => {
+                    self.active.sealed = walked.end == End::Sealed;
+                    break;
+                }
+            }
+        }
+        Ok(self.active.sealed)
+    }
+
+    fn read_tail(&mut self, length: u64) -> Result<Walked, JournalError> {
+        let base = self.active.end;
+        if length > SEGMENT_BYTES_LIMIT {
+            return Err(self.damaged(self.active.segment, length, "the segment is too long"));
+        }
+        let mut bytes = vec![0; (length - base) as usize];
+        let read = self.active.file.read_at(&mut bytes, base)?;
+        let stretch = Stretch {
+            seal: Seal::new(self.identity.store),
+            segment: self.active.segment,
+            generation: self.active.generation,
+            base,
+            bytes: &bytes[..read],
+        };
+        let mut index = GrowingIndex::default();
+        let store = &self.identity.store;
+        let next = self.next_sequence;
+        let walked = walk(&*self.disk, &stretch, next, &mut index, store, |_| Ok(()))?;
+        let whole = Arc::make_mut(&mut self.active.index);
+        whole.entries.append(&mut index.entries);
+        whole.messages.append(&mut index.messages);
+        self.active.end = walked.offset;
+        self.next_sequence = walked.next_sequence;
+        Ok(walked)
+    }
+
+    /// Sequence of the newest event; 0 before the first.
+    pub fn sequence(&self) -> u64 {
+        self.next_sequence - 1
+    }
+
+    /// The directory that holds its segments.
+    pub fn path(&self) -> std::path::PathBuf {
+        self.disk.path_of("")
+    }
+
+    /// How numbers become keys in this journal.
+    pub fn folding(&self) -> Folding {
+        self.identity.folding
+    }
+
+    /// The event of a sequence; `None` for one that was never given.
+    ///
+    /// # Errors
+    ///
+    /// When its record is damaged or can't be read.
+    pub fn event(&self, sequence: u64) -> Result<Option<Event>, JournalError> {
+        let Some(record) = self.record(sequence)? else { return Ok(None) };
+        let row = (sequence - record.first_sequence()) as usize;
+        Ok(Some(record.event(row, self.identity.folding)))
+    }
+
+    /// The record that holds a sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn record(&self, sequence: u64) -> Result<Option<Record>, JournalError> {
+        self.with_entry(sequence, |entry, file, segment| {
+            self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)
+        })
+    }
+
+    /// When and whence the event of a sequence came, from the index where that suffices.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn stamp(&self, sequence: u64) -> Result<Option<Stamp>, JournalError> {
+        self.with_entry(sequence, |entry, file, segment| {
+            let damaged = || self.damaged(segment, entry.offset.get(), "an index entry is unknown");
+            let occurred_at = if entry.occurred_min == entry.occurred_max {
+                Timestamp::from_millis(entry.occurred_min.get())
+            } else {
+                let record = self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)?;
+                record.occurred_at((sequence - entry.first_sequence.get()) as usize)
+            };
+            Ok(Stamp {
+                action: Action::from_code(entry.action).ok_or_else(damaged)?,
+                source: Source::from_code(entry.source).ok_or_else(damaged)?,
+                occurred_at,
+                received_at: Timestamp::from_millis(entry.received_at.get()),
+            })
+        })
+    }
+
+    fn with_entry<T>(
+        &self,
+        sequence: u64,
+        then: impl FnOnce(&IndexEntry, &dyn DiskFile, u64) -> Result<T, JournalError>,
+    ) -> Result<Option<T>, JournalError> {
+        let behind = self.sealed.partition_point(|it| it.info.first_sequence <= sequence);
+        let sealed = behind.checked_sub(1).map(|at| &self.sealed[at]);
+        if let Some(segment) = sealed.filter(|it| sequence <= it.info.last_sequence) {
+            let opened = self.opened(segment)?;
+            let entry = find(opened.index.entries(), sequence);
+            let number = segment.info.segment;
+            return entry.map(|entry| then(entry, &*opened.file, number)).transpose();
+        }
+        let entry = find(&self.active.index.entries, sequence);
+        entry.map(|entry| then(entry, &*self.active.file, self.active.segment)).transpose()
+    }
+
+    /// Goes through the records past the sequence `after` whose index entries `wanted` accepts,
+    /// in order of sequence, until `visit` gives `false`. Other records are not read.
+    ///
+    /// # Errors
+    ///
+    /// When a record is damaged or can't be read, and what `visit` gives.
+    pub fn scan<E: From<JournalError>>(
+        &self,
+        after: u64,
+        mut wanted: impl FnMut(&Span) -> bool,
+        mut visit: impl FnMut(&Record) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let mut scan_segment = |entries: &[IndexEntry], cursor: &mut Cursor<'_>| {
+            let known = entries.partition_point(|it| Span::of(it).last_sequence <= after);
+            for entry in &entries[known..] {
+                if wanted(&Span::of(entry)) && !visit(&cursor.record(entry)?)? {
+                    return Ok(false);
+                }
+            }
+            Ok::<bool, E>(true)
+        };
+        for segment in self.sealed.iter().filter(|it| it.info.last_sequence > after) {
+            let opened = self.opened(segment)?;
+            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
+            if !scan_segment(opened.index.entries(), &mut cursor)? {
+                return Ok(());
+            }
+        }
+        let mut cursor = self.cursor(&*self.active.file, self.active.segment, SCAN_WINDOW_BYTES);
+        scan_segment(&self.active.index.entries, &mut cursor)?;
+        Ok(())
+    }
+
+    /// The events that carry a message id, oldest first. Those of one record are represented by
+    /// its first row's sequence.
+    ///
+    /// # Errors
+    ///
+    /// When a candidate can't be read.
+    pub fn records_of_message(&self, message_id: &str) -> Result<Vec<Record>, JournalError> {
+        let hash = message_hash(&self.identity.store, message_id);
+        let mut sequences = Vec::new();
+        for segment in &self.sealed {
+            match &self.opened(segment)?.index {
+                SegmentIndex::Stored(index) => {
+                    let messages = index.messages();
+                    let first = messages.partition_point(|entry| entry.hash.get() < hash);
+                    let equal = messages[first..].iter().take_while(|it| it.hash.get() == hash);
+                    sequences.extend(equal.map(|entry| entry.sequence.get()));
+                }
+                SegmentIndex::Rebuilt(index) => sequences.extend(index.of_message(hash)),
+            }
+        }
+        sequences.extend(self.active.index.of_message(hash));
+        let mut records = Vec::new();
+        for sequence in sequences {
+            records
+                .extend(self.record(sequence)?.filter(|it| it.details().message_id == message_id));
+        }
+        Ok(records)
+    }
+
+    fn opened<'s>(&self, segment: &'s SealedSegment) -> Result<&'s OpenedSegment, JournalError> {
+        if let Some(opened) = segment.opened.get() {
+            return Ok(opened);
+        }
+        let info = &segment.info;
+        let stored = self
+            .disk
+            .map(&index_name(info.segment))
+            .ok()
+            .and_then(|bytes| SealedIndex::open(bytes, self.identity.store, info.segment));
+        let index = match stored {
+            Some(index) => SegmentIndex::Stored(index),
+            None => {
+                let read = read_sealed(&*self.disk, self.identity, info, |_| Ok(()))?;
+                SegmentIndex::Rebuilt(read.index)
+            }
+        };
+        let file = self.disk.open(&segment_name(info.segment))?;
+        if file.len()? != info.bytes {
+            let what = "the file's length is not the one that the manifest lists";
+            return Err(self.damaged(info.segment, file.len()?, what));
+        }
+        Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
+    }
+
+    fn cursor<'a>(
+        &'a self,
+        file: &'a dyn DiskFile,
+        segment: u64,
+        window_bytes: usize,
+    ) -> Cursor<'a> {
+        Cursor::new(&*self.disk, file, Seal::new(self.identity.store), segment, window_bytes)
+    }
+
+    fn damaged(&self, segment: u64, offset: u64, what: &'static str) -> JournalError {
+        damaged(&*self.disk, segment, offset, what)
+    }
+}
+
+fn damaged(disk: &dyn Disk, segment: u64, offset: u64, what: &'static str) -> JournalError {
+    JournalError::Damaged { file: disk.path_of(&segment_name(segment)), offset, what }
+}
+
+/// Reads every byte of a sealed segment, hands its records to `visit`, and compares the file and
+/// its index with what the manifest lists.
+///
+/// # Errors
+///
+/// At the first damage.
+pub fn verify_sealed(
+    disk: &dyn Disk,
+    identity: JournalIdentity,
+    info: &SegmentInfo,
+    visit: impl FnMut(Record) -> Result<(), JournalError>,
+) -> Result<(), JournalError> {
+    let read = read_sealed(disk, identity, info, visit)?;
+    let last = read.walked.next_sequence - 1;
+    if hex(xxh3_64(&read.bytes)) != info.xxh3 || read.bytes.len() as u64 != info.bytes {
+        let what = "the file is not the one that the manifest lists";
+        return Err(damaged(disk, info.segment, 0, what));
+    }
+    if read.walked.end != End::Sealed || last != info.last_sequence {
+        let what = "the segment does not end where the manifest says";
+        return Err(damaged(disk, info.segment, read.walked.offset, what));
+    }
+    let index = disk.map(&index_name(info.segment))?;
+    if index.as_ref() != read.index.encode(identity.store, info.segment) {
+        let what = "the index does not match its segment";
+        let file = disk.path_of(&index_name(info.segment));
+        return Err(JournalError::Damaged { file, offset: 0, what });
+    }
+    Ok(())
+}
+
+/// A sealed segment, read whole.
+struct ReadSegment {
+    walked: Walked,
+    bytes: Vec<u8>,
+    index: GrowingIndex,
+}
+
+fn read_sealed(
+    disk: &dyn Disk,
+    identity: JournalIdentity,
+    info: &SegmentInfo,
+    visit: impl FnMut(Record) -> Result<(), JournalError>,
+) -> Result<ReadSegment, JournalError> {
+    let place = Identity { store: identity.store, segment: info.segment };
+    let name = segment_name(info.segment);
+    let header = read_header(disk, &*disk.open(&name)?, place)?;
+    let bytes = read_all(disk, &name, SEGMENT_BYTES_LIMIT)?;
+    let stretch = Stretch {
+        seal: Seal::new(identity.store),
+        segment: info.segment,
+        generation: header.generation.get(),
+        base: SEGMENT_HEADER_BYTES as u64,
+        bytes: bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(),
+    };
+    let mut index = GrowingIndex::default();
+    let first = info.first_sequence;
+    let walked = walk(disk, &stretch, first, &mut index, &identity.store, visit)?;
+    match walked.end {
+        End::Torn(what) => Err(damaged(disk, info.segment, walked.offset, what)),
+        _ => Ok(ReadSegment { walked, bytes, index }),
+    }
+}
+
+/// What an index says of a record: enough to leave out those that can't match.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    /// Sequence of the first row.
+    pub first_sequence: u64,
+    /// Sequence of the last row.
+    pub last_sequence: u64,
+    /// When the rows were recorded.
+    pub received_at: Timestamp,
+    /// The earliest moment at which a person of these rows acted.
+    pub occurred_min: Timestamp,
+    /// The latest.
+    pub occurred_max: Timestamp,
+}
+
+impl Span {
+    fn of(entry: &IndexEntry) -> Span {
+        let first = entry.first_sequence.get();
+        Span {
+            first_sequence: first,
+            last_sequence: first + u64::from(entry.rows.get()) - 1,
+            received_at: Timestamp::from_millis(entry.received_at.get()),
+            occurred_min: Timestamp::from_millis(entry.occurred_min.get()),
+            occurred_max: Timestamp::from_millis(entry.occurred_max.get()),
+        }
+    }
+}
+
+impl GrowingIndex {
+    fn of_message(&self, hash: u64) -> impl Iterator<Item = u64> + '_ {
+        self.messages.range((hash, 0)..=(hash, u64::MAX)).map(|&(_, sequence)| sequence)
+    }
+}

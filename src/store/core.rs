@@ -1,0 +1,438 @@
+//! What only one thread at a time touches: journal, standings and manifest of a writer.
+//!
+//! Everything here either is durable when it is answered, or the writer is finished.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::bulk::{Bulk, BulkReport, SPELLINGS};
+use super::column::ColumnIdentity;
+use super::error::{StoreError, WriteError};
+use super::generation::{self, Generation};
+use super::init::take_lock;
+use super::layout::{Entry, LOCK};
+use super::manifest::Manifest;
+use super::reader::load;
+use super::standing::{Standing, decide};
+use super::standings::{Standings, facts_of};
+use super::writer::{CompactReport, NewEvent, Outcome, Receipt};
+use crate::disk::{Disk, Lock};
+use crate::event::{Action, Details};
+use crate::journal::format::SEGMENT_BYTES_MAX;
+use crate::journal::{JournalWriter, Row, Spelling};
+use crate::number::{Folding, SubscriberKey, fold};
+use crate::time::Timestamp;
+
+/// When files are folded and sealed. Tests set other limits, to see many files.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Events beyond the generation after which folding them pays.
+    pub(super) compact_after_events: u64,
+    /// Compaction seals an active segment of this length, so that opening reads little.
+    pub(super) compact_seals_bytes: u64,
+    /// An active segment of this length is sealed before the next record.
+    pub(super) segment_bytes: u64,
+}
+
+impl Default for Limits {
+    /// A reader takes in about ten million events a second, so that opening stays in the range of
+    /// ten milliseconds.
+    fn default() -> Limits {
+        Limits {
+            compact_after_events: 131_072,
+            compact_seals_bytes: 4 << 20,
+            segment_bytes: SEGMENT_BYTES_MAX,
+        }
+    }
+}
+
+/// What only one thread at a time touches.
+#[derive(Debug)]
+pub(super) struct Core {
+    disk: Arc<dyn Disk>,
+    lock: Box<dyn Lock>,
+    manifest: Manifest,
+    journal: JournalWriter,
+    standings: Standings,
+    limits: Limits,
+}
+
+impl Core {
+    /// Opens a store for writing, and mends what an interrupted writer left.
+    pub(super) fn open(disk: Arc<dyn Disk>) -> Result<Core, WriteError> {
+        // First a look without the lock: locking creates its file, and a directory that is no
+        // store stays untouched.
+        Manifest::read(&*disk)?;
+        let lock = take_lock(&*disk)?;
+        let manifest = Manifest::read(&*disk)?;
+        let (journal, standings) = load(&disk, &manifest)?;
+        let journal = JournalWriter::new(journal)?;
+        let limits = Limits::default();
+        let mut core = Core { disk, lock, manifest, journal, standings, limits };
+        core.remove_unfinished()?;
+        if core.journal.is_rotation_pending() {
+            core.rotate(Timestamp::now())?;
+        }
+        Ok(core)
+    }
+
+    /// Removes files that an interrupted change left and the manifest does not name.
+    fn remove_unfinished(&self) -> Result<(), WriteError> {
+        let active = self.manifest.active;
+        for name in self.disk.list()? {
+            let is_unfinished = match Entry::of(&name) {
+                Entry::ManifestNext => true,
+                Entry::Generation(generation) => generation != self.manifest.generation,
+                Entry::Segment(segment) => segment > active,
+                Entry::Index(segment) => segment >= active,
+                _ => false,
+            };
+            if is_unfinished {
+                self.disk.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), WriteError> {
+        if self.journal.is_finished() {
+            return Err(WriteError::Finished);
+        }
+        if !self.lock.is_in_place() {
+            return Err(WriteError::LockLost { path: self.disk.path_of(LOCK) });
+        }
+        Ok(())
+    }
+
+    /// Records the events of several calls, each with the moment at which it came, syncs once,
+    /// and gives each call its answer, in their order.
+    pub(super) fn commit(
+        &mut self,
+        calls: &[(&[NewEvent], Timestamp)],
+    ) -> Vec<Result<Vec<Receipt>, WriteError>> {
+        let mut answers: Vec<Result<Vec<Receipt>, WriteError>> =
+            calls.iter().map(|&(events, received_at)| self.record(events, received_at)).collect();
+        if let Err(error) = self.journal.sync() {
+            // One of them gets the cause; that nothing is acknowledged holds for all.
+            let mut cause = Some(error.into());
+            for answer in &mut answers {
+                *answer = Err(cause.take().unwrap_or(WriteError::Finished));
+            }
+        }
+        answers
+    }
+
+    fn record(
+        &mut self,
+        events: &[NewEvent],
+        received_at: Timestamp,
+    ) -> Result<Vec<Receipt>, WriteError> {
+        self.check()?;
+        let mut receipts = Vec::with_capacity(events.len());
+        let mut rest = events;
+        while let Some(first) = rest.first() {
+            let (now, later) = rest.split_at(self.run_length(first, rest));
+            self.record_run(now, received_at, &mut receipts)?;
+            rest = later;
+        }
+        Ok(receipts)
+    }
+
+    /// How many of the events go into one record. Its rows share their details; a subscriber
+    /// must not occur twice in it, as the second row's outcome hangs on the first's; nor may a
+    /// message id be repeated.
+    fn run_length(&self, first: &NewEvent, events: &[NewEvent]) -> usize {
+        if !first.details.message_id.is_empty() {
+            return 1;
+        }
+        let mut keys = HashSet::new();
+        let belongs = |it: &&NewEvent| it.details == first.details && keys.insert(self.key(it));
+        events.iter().take_while(belongs).count()
+    }
+
+    /// How numbers become keys in this store.
+    pub(super) fn folding(&self) -> Folding {
+        self.manifest.folding()
+    }
+
+    /// Sequence of the newest event.
+    pub(super) fn sequence(&self) -> u64 {
+        self.journal.journal().sequence()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    fn key(&self, event: &NewEvent) -> SubscriberKey {
+        fold(event.number, self.manifest.folding())
+    }
+
+    fn record_run(
+        &mut self,
+        events: &[NewEvent],
+        received_at: Timestamp,
+        receipts: &mut Vec<Receipt>,
+    ) -> Result<(), WriteError> {
+        let details = &events[0].details;
+        if let Some(sequence) = self.recorded_before(&events[0])? {
+            receipts.push(Receipt { sequence, outcome: Outcome::Already });
+            return Ok(());
+        }
+        let keys: Vec<SubscriberKey> = events.iter().map(|event| self.key(event)).collect();
+        let before = keys
+            .iter()
+            .map(|&key| self.standings.standing(key))
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let rows: Vec<Row<'_>> = events
+            .iter()
+            .zip(&before)
+            .map(|(event, before)| Row {
+                number: event.number,
+                occurred_at: event.occurred_at,
+                spelling: Spelling::of(event.number, &event.raw),
+                previous: before.map_or(0, |standing| standing.head),
+            })
+            .collect();
+        let first = self.append(details, received_at, &rows)?;
+        self.take_in(first - 1)?;
+        for (row, (&key, before)) in keys.iter().zip(before).enumerate() {
+            let after = self.standings.standing(key)?;
+            let was = before.is_some_and(|standing| standing.opted_out);
+            let is = after.is_some_and(|standing| standing.opted_out);
+            let outcome = match (details.action, was, is) {
+                (Action::OptOut, false, true) => Outcome::Added,
+                (Action::OptOut, ..) => Outcome::Already,
+                (Action::Resubscribe, true, false) => Outcome::Resubscribed,
+                (Action::Resubscribe, ..) => Outcome::NotListed,
+            };
+            receipts.push(Receipt { sequence: first + row as u64, outcome });
+        }
+        Ok(())
+    }
+
+    /// Appends rows that share their details; the sequence of the first. Seals segments as they
+    /// fill up.
+    fn append(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        rows: &[Row<'_>],
+    ) -> Result<u64, WriteError> {
+        let first = self.sequence() + 1;
+        let mut rest = rows;
+        while !rest.is_empty() {
+            if self.journal.active_bytes() >= self.limits.segment_bytes {
+                self.rotate(received_at)?;
+            }
+            let taken = self.journal.append(details, received_at, rest)?;
+            rest = &rest[taken..];
+        }
+        Ok(first)
+    }
+
+    /// The sequence under which the same message, number and action stand already.
+    fn recorded_before(&self, event: &NewEvent) -> Result<Option<u64>, WriteError> {
+        let message_id = &event.details.message_id;
+        if message_id.is_empty() {
+            return Ok(None);
+        }
+        let key = self.key(event);
+        let folding = self.manifest.folding();
+        for record in self.journal.journal().records_of_message(message_id)? {
+            if record.details().action != event.details.action {
+                continue;
+            }
+            let row = record.numbers().iter().position(|&number| fold(number, folding) == key);
+            if let Some(row) = row {
+                return Ok(Some(record.first_sequence() + row as u64));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the standings follow the journal past the sequence `after`.
+    fn take_in(&mut self, after: u64) -> Result<(), WriteError> {
+        let journal = self.journal.journal();
+        let standings = &mut self.standings;
+        let apply = |record: &_| standings.apply(journal, record).map(|()| true);
+        journal.scan::<StoreError>(after, |_| true, apply)?;
+        Ok(())
+    }
+
+    pub(super) fn append_bulk(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        bulk: &mut Bulk,
+    ) -> Result<BulkReport, WriteError> {
+        self.check()?;
+        let after = self.journal.journal().sequence();
+        let mut report = BulkReport::default();
+        report.already += self.drop_recorded_before(details, bulk)?;
+        bulk.sort(self.manifest.folding());
+        let heads = self.standings.heads(&bulk.keys)?;
+        bulk.number_from(after + 1);
+        for spelling in SPELLINGS {
+            for rows in bulk.rows_spelled(spelling, &heads) {
+                self.append(details, received_at, &rows)?;
+            }
+        }
+        self.journal.sync()?;
+        let changes = self.changes_of(bulk, &heads, &mut report)?;
+        report.sequence = self.journal.journal().sequence();
+        // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
+        // gathered and sorted again, which took twice as long for 20 million numbers.
+        let folded = if bulk.rows.len() as u64 >= self.limits.compact_after_events {
+            let changes = merge_changes(self.standings.changes()?, changes);
+            self.fold(&changes, report.sequence, received_at)
+        } else {
+            Ok(())
+        };
+        if self.manifest.sequence < report.sequence {
+            self.take_in(after)?;
+        }
+        folded?;
+        Ok(report)
+    }
+
+    /// How the subscribers of a bulk stand now that its rows are in the journal; counts the rows.
+    fn changes_of(
+        &self,
+        bulk: &Bulk,
+        heads: &[u64],
+        report: &mut BulkReport,
+    ) -> Result<Vec<(SubscriberKey, Standing)>, WriteError> {
+        let mut changes = Vec::with_capacity(bulk.keys.len());
+        let mut begin = 0;
+        for rows in bulk.keys.chunk_by(|one, other| one == other) {
+            let end = begin + rows.len();
+            let (since, head) = (bulk.sequences[begin], bulk.sequences[end - 1]);
+            let before = match heads[begin] {
+                0 => None,
+                _ => self.standings.standing(rows[0])?,
+            };
+            let standing = match before {
+                None => Standing { opted_out: true, head, since },
+                Some(before) if before.opted_out => Standing { head, ..before },
+                Some(_) => decide(&facts_of(self.journal.journal(), head)?)
+                    .expect("there is one event at least"),
+            };
+            let is_new = standing.opted_out && before.is_none_or(|it| !it.opted_out);
+            report.added += u64::from(is_new);
+            report.already += rows.len() as u64 - u64::from(is_new);
+            changes.push((rows[0], standing));
+            begin = end;
+        }
+        Ok(changes)
+    }
+
+    /// Leaves out rows that were recorded under the same message id; their number.
+    fn drop_recorded_before(&self, details: &Details, bulk: &mut Bulk) -> Result<u64, WriteError> {
+        if details.message_id.is_empty() {
+            return Ok(0);
+        }
+        let folding = self.manifest.folding();
+        let mut known = HashSet::new();
+        for record in self.journal.journal().records_of_message(&details.message_id)? {
+            if record.details().action == details.action {
+                known.extend(record.numbers().iter().map(|&number| fold(number, folding)));
+            }
+        }
+        let before = bulk.rows.len();
+        bulk.rows.retain(|row| known.insert(fold(row.number, folding)));
+        Ok((before - bulk.rows.len()) as u64)
+    }
+
+    pub(super) fn compact_if_due(
+        &mut self,
+        now: Timestamp,
+    ) -> Result<Option<CompactReport>, WriteError> {
+        let beyond = self.journal.journal().sequence() - self.manifest.sequence;
+        (beyond >= self.limits.compact_after_events).then(|| self.compact(now)).transpose()
+    }
+
+    pub(super) fn compact(&mut self, now: Timestamp) -> Result<CompactReport, WriteError> {
+        self.check()?;
+        self.journal.sync()?;
+        let sequence = self.journal.journal().sequence();
+        let folded = sequence - self.manifest.sequence;
+        if folded > 0 {
+            let changes = self.standings.changes()?;
+            self.fold(&changes, sequence, now)?;
+        }
+        Ok(CompactReport {
+            generation: self.manifest.generation,
+            sequence,
+            folded,
+            opted_out: self.standings.opted_out(),
+        })
+    }
+
+    /// Makes the next generation: the current one with `changes` applied, which ascend by key and
+    /// are everything up to `sequence`.
+    fn fold(
+        &mut self,
+        changes: &[(SubscriberKey, Standing)],
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let mut next = self.manifest.clone();
+        next.generation += 1;
+        next.sequence = sequence;
+        let store = self.manifest.store_id().unwrap_or_default();
+        let identity = ColumnIdentity { store, generation: next.generation };
+        let old = self.standings.generation.clone();
+        next.layers = generation::write(&*self.disk, &old, changes, identity, sequence)?;
+        self.disk.sync_directory()?;
+        // Opening checks every byte that was written before anything rests on it.
+        let opened = Arc::new(Generation::open(&self.disk, &next)?);
+        if self.journal.active_bytes() >= self.limits.compact_seals_bytes {
+            self.journal.rotate(next.generation, now)?;
+            self.list_segments(&mut next);
+        }
+        next.publish(&*self.disk)?;
+        self.manifest = next;
+        self.standings = Standings::new(opened);
+        // Readers that have the old files open keep them; nobody opens them any more.
+        self.remove_unfinished()?;
+        Ok(())
+    }
+
+    /// Seals the active segment and begins the next.
+    fn rotate(&mut self, now: Timestamp) -> Result<(), WriteError> {
+        let mut next = self.manifest.clone();
+        self.journal.rotate(next.generation, now)?;
+        self.list_segments(&mut next);
+        next.publish(&*self.disk)?;
+        self.manifest = next;
+        Ok(())
+    }
+
+    fn list_segments(&self, manifest: &mut Manifest) {
+        manifest.sealed = self.journal.sealed().cloned().collect();
+        manifest.active = self.journal.active_segment();
+    }
+}
+
+/// Joins two lists that ascend by key; of a key in both, the newer counts.
+fn merge_changes(
+    older: Vec<(SubscriberKey, Standing)>,
+    newer: Vec<(SubscriberKey, Standing)>,
+) -> Vec<(SubscriberKey, Standing)> {
+    if older.is_empty() {
+        return newer;
+    }
+    let mut merged = Vec::with_capacity(older.len() + newer.len());
+    let mut older = older.into_iter().peekable();
+    for change in newer {
+        while let Some(before) = older.next_if(|before| before.0 < change.0) {
+            merged.push(before);
+        }
+        older.next_if(|before| before.0 == change.0);
+        merged.push(change);
+    }
+    merged.extend(older);
+    merged
+}
