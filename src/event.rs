@@ -168,7 +168,7 @@ impl fmt::Debug for Details {
 }
 
 /// One recorded fact.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Event {
     /// Position in the journal: 1, 2, 3 …, never reused.
     pub sequence: u64,
@@ -186,4 +186,54 @@ pub struct Event {
     pub previous: u64,
     /// Everything else.
     pub details: Details,
+}
+
+/// Shows the number shortened and leaves its spelling out.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("sequence", &self.sequence)
+            .field("occurred_at", &self.occurred_at)
+            .field("received_at", &self.received_at)
+            .field("number", &self.number)
+            .field("previous", &self.previous)
+            .field("details", &self.details)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::number::{Folding, fold};
+
+    #[test]
+    fn debug_shows_no_full_number_and_no_text() {
+        let number = Number::from_e164(525_512_345_678).unwrap();
+        let mut details = Details::new(Action::OptOut, Source::Keyword);
+        details.note = "call me at 5512345678".to_owned();
+        let event = Event {
+            sequence: 1,
+            occurred_at: Timestamp::default(),
+            received_at: Timestamp::default(),
+            key: fold(number, Folding::default()),
+            number,
+            raw: "+52 55 1234 5678".to_owned(),
+            previous: 0,
+            details,
+        };
+        let shown = format!("{event:?} {:?}", event.key);
+        assert!(!shown.contains("5512345678") && !shown.contains("1234 5678"), "{shown}");
+    }
+
+    #[test]
+    fn words_and_codes_lead_back() {
+        for &source in Source::ALL {
+            assert_eq!(source.as_str().parse(), Ok(source));
+            assert_eq!(Source::from_code(source.code()), Some(source));
+        }
+        assert_eq!(Source::from_code(0), None);
+        let unknown = "letter".parse::<Source>().unwrap_err().to_string();
+        assert!(unknown.contains("letter") && unknown.contains("keyword"), "{unknown}");
+    }
 }

@@ -8,7 +8,8 @@ use wincode::config::Configuration;
 use wincode::{SchemaRead, SchemaWrite};
 
 /// What the rows of one record share, and their columns.
-#[derive(SchemaWrite, SchemaRead, Debug, PartialEq, Eq)]
+#[derive(SchemaWrite, SchemaRead)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(super) struct Payload<'a> {
     pub(super) channel: &'a str,
     pub(super) sender: &'a str,

@@ -3,6 +3,8 @@
 //! Rows that share all their [`Details`] stand in one record: the details once, then a column
 //! for each thing in which rows differ. A list loaded in bulk thus costs about two bytes a number.
 
+use std::fmt;
+
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{I64, U32, U64};
 
@@ -15,7 +17,7 @@ use crate::number::{Folding, Number, fold};
 use crate::time::Timestamp;
 
 /// How a number was written in the request or file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Spelling<'a> {
     /// A plus and the digits.
     Plus,
@@ -23,6 +25,17 @@ pub enum Spelling<'a> {
     Digits,
     /// Otherwise.
     Text(&'a str),
+}
+
+/// Names the kind; a text is a person's number.
+impl fmt::Debug for Spelling<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Spelling::Plus => "Plus",
+            Spelling::Digits => "Digits",
+            Spelling::Text(_) => "Text",
+        })
+    }
 }
 
 impl<'a> Spelling<'a> {
@@ -188,7 +201,7 @@ fn encode_occurred(rows: &[Row<'_>], min: Timestamp, max: Timestamp) -> Vec<u8> 
 }
 
 /// A record that was read and whose every column has been checked.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Record {
     first_sequence: u64,
     received_at: Timestamp,
@@ -201,6 +214,13 @@ pub struct Record {
     texts: Vec<String>,
     /// Empty when no row has one.
     previous: Vec<u64>,
+}
+
+/// Says which rows; shows nobody's number.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Record({} rows from {})", self.numbers.len(), self.first_sequence)
+    }
 }
 
 impl Record {

@@ -33,7 +33,7 @@ use super::format::{
 const ZERO_RUN_BYTES: usize = 16;
 
 /// The bytes of a segment from `base` to its end, and which segment it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Stretch<'a> {
     pub(super) seal: Seal,
     pub(super) segment: u64,
@@ -44,7 +44,7 @@ pub(super) struct Stretch<'a> {
 }
 
 /// What stands at a place of a segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(super) enum Observation<'a> {
     /// Nothing: the stretch ends here.
     End,

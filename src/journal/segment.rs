@@ -149,7 +149,6 @@ pub(super) fn walk(
 
 /// Reads records of one segment by their index entries, through a window of its bytes, so that
 /// neighbours cost one read.
-#[derive(Debug)]
 pub(super) struct Cursor<'a> {
     disk: &'a dyn Disk,
     file: &'a dyn DiskFile,

@@ -1,5 +1,7 @@
 //! Opt-outs that are recorded together: a list, compactly, in the order of its keys.
 
+use std::fmt;
+
 use rayon::prelude::*;
 
 use super::writer::TEXT_BYTES_MAX;
@@ -9,7 +11,7 @@ use crate::number::{Folding, Number, SubscriberKey, fold};
 use crate::time::Timestamp;
 
 /// Opt-outs to be recorded together: numbers and spellings, compactly.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Bulk {
     pub(super) rows: Vec<BulkRow>,
     texts: String,
@@ -17,6 +19,13 @@ pub struct Bulk {
     pub(super) keys: Vec<SubscriberKey>,
     /// The rows' sequences, once numbered.
     pub(super) sequences: Vec<u64>,
+}
+
+/// Counts the rows; shows nobody's number.
+impl fmt::Debug for Bulk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Bulk({} rows)", self.rows.len())
+    }
 }
 
 /// What became of a [`Bulk`].

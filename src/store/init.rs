@@ -35,7 +35,11 @@ pub fn init(
 }
 
 /// Makes a store on a disk of the caller's.
-pub(super) fn init_on(
+///
+/// # Errors
+///
+/// As [`init`].
+pub fn init_on(
     disk: &dyn Disk,
     folding: Folding,
     now: Timestamp,

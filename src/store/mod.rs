@@ -30,7 +30,7 @@ mod tests;
 
 pub use bulk::{Bulk, BulkReport};
 pub use error::{StoreError, WriteError};
-pub use init::{Initialized, init};
+pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use reader::Reader;
 pub use standing::Standing;

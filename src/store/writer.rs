@@ -3,6 +3,7 @@
 //! Threads that append at the same time share one sync (group commit): whoever finds nobody at
 //! work takes everything that waits, writes it, syncs once, and hands each its answer.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,7 @@ use crate::time::Timestamp;
 pub const TEXT_BYTES_MAX: usize = 4096;
 
 /// An event to be recorded.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// The number as it was read.
     pub number: Number,
@@ -28,6 +29,17 @@ pub struct NewEvent {
     pub occurred_at: Timestamp,
     /// Everything else. With a message id, the same event twice is recorded once.
     pub details: Details,
+}
+
+/// Shows the number shortened and leaves its spelling out.
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewEvent")
+            .field("number", &self.number)
+            .field("occurred_at", &self.occurred_at)
+            .field("details", &self.details)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What became of an event.

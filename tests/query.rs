@@ -1,0 +1,245 @@
+//! Ranges, states, statistics and time travel against naive answers over random histories.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use optout::disk::MemoryDisk;
+use optout::event::{Action, Details, Event, Source};
+use optout::number::{Folding, Number, SubscriberKey, fold};
+use optout::query::{By, Filter, Verdict, events, explain, states, stats};
+use optout::store::{Clock, NewEvent, Reader, StoreError, Writer, init_on};
+use optout::time::{TimeRange, Timestamp, Zone};
+
+const SUBSCRIBERS: u64 = 6;
+const MOMENTS: u64 = 12;
+
+/// Repeatable randomness (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % bound
+    }
+}
+
+fn number(index: u64) -> Number {
+    Number::from_e164(525_512_345_600 + index).unwrap()
+}
+
+fn moment(step: u64) -> Timestamp {
+    Timestamp::from_millis(1_700_000_000_000 + step as i64 * 3_600_000)
+}
+
+/// A store with a random history, partly folded; its events in order.
+fn history(seed: u64) -> (Reader, Vec<Event>, Random) {
+    let mut random = Random(seed);
+    let disk = MemoryDisk::new();
+    init_on(&disk, Folding::default(), moment(0)).unwrap();
+    let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
+    let mut received = 0;
+    for _ in 0..20 {
+        let action =
+            [Action::OptOut, Action::OptOut, Action::Resubscribe][random.below(3) as usize];
+        let source = [Source::Api, Source::Keyword][random.below(2) as usize];
+        received += random.below(2);
+        let number = number(random.below(SUBSCRIBERS));
+        let event = NewEvent {
+            number,
+            raw: number.to_string(),
+            occurred_at: moment(random.below(MOMENTS)),
+            details: Details::new(action, source),
+        };
+        writer.append(vec![event], moment(received)).unwrap();
+        if random.below(8) == 0 {
+            writer.compact(moment(received)).unwrap();
+        }
+    }
+    let reader = Reader::open_on(Arc::new(disk)).unwrap();
+    let all = found(|visit| events(&reader, &Filter::default(), visit));
+    assert_eq!(all.len(), 20);
+    assert!(all.iter().zip(1..).all(|(event, sequence)| event.sequence == sequence));
+    (reader, all, random)
+}
+
+fn found(
+    ask: impl FnOnce(&mut dyn FnMut(Event) -> Result<bool, StoreError>) -> Result<(), StoreError>,
+) -> Vec<Event> {
+    let mut found = Vec::new();
+    ask(&mut |event| {
+        found.push(event);
+        Ok(true)
+    })
+    .unwrap();
+    found
+}
+
+fn filter(random: &mut Random) -> Filter {
+    let (one, other) = (random.below(MOMENTS + 2), random.below(MOMENTS + 2));
+    let bound = |step, random: &mut Random| (random.below(4) > 0).then(|| moment(step));
+    let (from, to) = (bound(one.min(other), random), bound(one.max(other), random));
+    Filter {
+        range: TimeRange::new(from, to).unwrap(),
+        clock: [Clock::Occurred, Clock::Received][random.below(2) as usize],
+        source: [None, Some(Source::Keyword)][random.below(2) as usize],
+        up_to: [None, Some(random.below(22))][random.below(2) as usize],
+    }
+}
+
+fn clock(filter: &Filter, event: &Event) -> Timestamp {
+    match filter.clock {
+        Clock::Occurred => event.occurred_at,
+        Clock::Received => event.received_at,
+    }
+}
+
+fn matches(filter: &Filter, event: &Event) -> bool {
+    filter.range.contains(clock(filter, event))
+        && filter.source.is_none_or(|source| event.details.source == source)
+        && filter.up_to.is_none_or(|last| event.sequence <= last)
+}
+
+/// The latest moment decides; a tie is opted out.
+fn is_opted_out<'a>(events: impl Iterator<Item = &'a Event>) -> bool {
+    events
+        .map(|event| (event.occurred_at, event.details.action == Action::OptOut))
+        .max()
+        .is_some_and(|(_, opts_out)| opts_out)
+}
+
+#[test]
+fn a_range_gives_its_events_and_no_others() {
+    for seed in 0..300 {
+        let (reader, all, mut random) = history(seed);
+        let filter = filter(&mut random);
+        let expected: Vec<&Event> = all.iter().filter(|event| matches(&filter, event)).collect();
+        let given = found(|visit| events(&reader, &filter, visit));
+        assert_eq!(given.iter().collect::<Vec<_>>(), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_state_gives_each_number_once_that_opted_out_in_the_range_and_is_so_at_its_end() {
+    for seed in 0..300 {
+        let (reader, all, mut random) = history(seed);
+        let filter = filter(&mut random);
+        let given = found(|visit| states(&reader, &filter, visit));
+        let numbers: BTreeSet<Number> = given.iter().map(|event| event.number).collect();
+        assert_eq!(numbers.len(), given.len(), "seed {seed}: nobody twice");
+        for index in 0..SUBSCRIBERS {
+            let of_number = |event: &&Event| event.number == number(index);
+            let known = |event: &&Event| {
+                of_number(event)
+                    && filter.range.to().is_none_or(|to| clock(&filter, event) < to)
+                    && filter.up_to.is_none_or(|last| event.sequence <= last)
+            };
+            let at_end: Vec<&Event> = all.iter().filter(known).collect();
+            let lifted = at_end
+                .iter()
+                .filter(|event| event.details.action == Action::Resubscribe)
+                .map(|event| event.occurred_at)
+                .max();
+            // Somebody who came back and opted out again counts by the opt-outs since then.
+            let in_range = at_end.iter().any(|event| {
+                event.details.action == Action::OptOut
+                    && matches(&filter, event)
+                    && lifted.is_none_or(|lifted| event.occurred_at >= lifted)
+            });
+            let expected = in_range && is_opted_out(at_end.iter().copied());
+            assert_eq!(numbers.contains(&number(index)), expected, "seed {seed}, {index}");
+        }
+        assert!(given.iter().all(|event| matches(&filter, event)), "seed {seed}");
+    }
+}
+
+#[test]
+fn time_travel_answers_as_the_store_knew_it() {
+    for seed in 0..300 {
+        let (reader, all, mut random) = history(seed);
+        for index in 0..SUBSCRIBERS {
+            let key: SubscriberKey = fold(number(index), Folding::default());
+            let at = (random.below(3) > 0).then(|| moment(random.below(MOMENTS)));
+            let known: Vec<&Event> = all
+                .iter()
+                .filter(|event| event.number == number(index))
+                .filter(|event| at.is_none_or(|at| event.received_at <= at))
+                .collect();
+            let explanation = explain(&reader, key, at).unwrap();
+            assert_eq!(explanation.events.iter().collect::<Vec<_>>(), known, "seed {seed}");
+            let expected = is_opted_out(known.iter().copied());
+            assert_eq!(explanation.is_suppressed(), expected, "seed {seed}, {index}");
+            assert_eq!(explanation.since().is_some(), !known.is_empty(), "seed {seed}");
+            assert_eq!(explanation.rule.is_some(), expected, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn statistics_count_every_event_once() {
+    for seed in 0..100 {
+        let (reader, all, mut random) = history(seed);
+        let filter = filter(&mut random);
+        let expected = all.iter().filter(|event| matches(&filter, event)).count() as u64;
+        for by in [By::Day, By::Week, By::Month, By::Source, By::Country, By::Campaign] {
+            let counted = stats(&reader, &filter, by, &Zone::UTC).unwrap();
+            let sum = |pick: fn(&optout::query::Count) -> u64| -> u64 {
+                counted.groups.values().map(pick).sum()
+            };
+            assert_eq!(sum(|it| it.opt_outs), counted.total.opt_outs, "seed {seed}, {by:?}");
+            assert_eq!(sum(|it| it.resubscribes), counted.total.resubscribes, "seed {seed}");
+            let total = counted.total.opt_outs + counted.total.resubscribes;
+            assert_eq!(total, expected, "seed {seed}, {by:?}");
+        }
+    }
+}
+
+#[test]
+fn days_are_those_of_the_zone() {
+    let disk = MemoryDisk::new();
+    init_on(&disk, Folding::default(), moment(0)).unwrap();
+    let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
+    let at = Timestamp::parse("2026-03-01T03:00:00Z", &Zone::UTC).unwrap();
+    let event = NewEvent {
+        number: number(1),
+        raw: String::new(),
+        occurred_at: at,
+        details: Details::new(Action::OptOut, Source::Api),
+    };
+    writer.append(vec![event], at).unwrap();
+    let reader = Reader::open_on(Arc::new(disk)).unwrap();
+    let day = |zone: &str| {
+        let zone = Zone::parse(zone).unwrap();
+        let stats = stats(&reader, &Filter::default(), By::Day, &zone).unwrap();
+        stats.groups.into_keys().next().unwrap()
+    };
+    assert_eq!(day("UTC"), "2026-03-01");
+    assert_eq!(day("America/Mexico_City"), "2026-02-28");
+}
+
+#[test]
+fn verdicts_match_by_key_first_and_never_allow_what_can_not_be_read() {
+    let disk = MemoryDisk::new();
+    init_on(&disk, Folding::default(), moment(0)).unwrap();
+    let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
+    let event = NewEvent {
+        number: number(1),
+        raw: String::new(),
+        occurred_at: moment(3),
+        details: Details::new(Action::OptOut, Source::Button),
+    };
+    writer.append(vec![event], moment(4)).unwrap();
+    let mut reader = Reader::open_on(Arc::new(disk)).unwrap();
+    assert_eq!(reader.refresh().unwrap(), 0);
+    let checker = optout::query::Checker::new(&reader, None);
+    let recipients = ["525512345601", "5215512345601", "525512345602", "n/a", "+52"];
+    let verdicts = checker.verdicts(&recipients).unwrap();
+    for verdict in &verdicts[..2] {
+        let Verdict::Suppressed { since, source, .. } = *verdict else { panic!("{verdict:?}") };
+        assert_eq!((since, source), (moment(3), Source::Button));
+    }
+    assert!(verdicts[2].is_allowed());
+    assert!(verdicts[3..].iter().all(|verdict| matches!(verdict, Verdict::Invalid(_))));
+}
