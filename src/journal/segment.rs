@@ -122,7 +122,7 @@ pub(super) fn walk(
             Observation::End => End::Clean,
             Observation::Torn(how) => End::Torn(how),
             Observation::Damage(what) => return Err(damaged(what)),
-            Observation::Sealed(_) => {
+            Observation::Sealed => {
                 let behind = offset + RECORD_HEADER_BYTES as u64;
                 if at + RECORD_HEADER_BYTES < stretch.bytes.len() {
                     return Err(damaged("bytes stand behind the segment's last record"));
