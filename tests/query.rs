@@ -102,12 +102,20 @@ fn matches(filter: &Filter, event: &Event) -> bool {
         && filter.up_to.is_none_or(|last| event.sequence <= last)
 }
 
-/// The latest moment decides; a tie is opted out.
+/// The latest moment decides; a tie is opted out. Nobody can have come back later than it was
+/// recorded.
 fn is_opted_out<'a>(events: impl Iterator<Item = &'a Event>) -> bool {
     events
-        .map(|event| (event.occurred_at, event.details.action == Action::OptOut))
+        .map(|event| (moment_of(event), event.details.action == Action::OptOut))
         .max()
-        .is_some_and(|(_, opts_out)| opts_out)
+        .is_some_and(|it| it.1)
+}
+
+fn moment_of(event: &Event) -> Timestamp {
+    match event.details.action {
+        Action::Resubscribe => event.occurred_at.min(event.received_at),
+        _ => event.occurred_at,
+    }
 }
 
 #[test]
@@ -140,7 +148,7 @@ fn a_state_gives_each_number_once_that_opted_out_in_the_range_and_is_so_at_its_e
             let lifted = at_end
                 .iter()
                 .filter(|event| event.details.action == Action::Resubscribe)
-                .map(|event| event.occurred_at)
+                .map(|event| moment_of(event))
                 .max();
             // Somebody who came back and opted out again counts by the opt-outs since then.
             let in_range = at_end.iter().any(|event| {

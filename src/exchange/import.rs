@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::event::{Action, Details, Event};
+use crate::event::{Action, Details};
 use crate::number::{Number, NumberReader, Region, SubscriberKey, fold};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
-    Bulk, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer,
+    Bulk, Fact, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer, decide,
 };
 use crate::table::{Block, ColumnChoice, ReadOptions, Record, Shape, Table, TableError};
 use crate::time::{Timestamp, Zone};
@@ -293,8 +293,9 @@ impl<'a> CellReader<'a> {
         out.unreadable_times += u64::from(!time_is_readable);
         let numbers = self.reader_for(record, scratch)?;
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
-        // Whatever can be read counts, however unlikely: validity has no say in an opt-out.
-        if let Ok(recipient) = numbers.recipient(cell) {
+        // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
+        // is not sendable is looked at again: it may be read in two ways, and then both count.
+        if let Some(recipient) = numbers.recipient(cell).ok().filter(|it| it.sendable) {
             let begin = out.texts.len();
             push_text(&mut out.texts, cell);
             out.single.push((recipient.number, occurred_at, begin..out.texts.len()));
@@ -419,16 +420,10 @@ impl Job<'_> {
         }
         // Rows that came before have to be counted before.
         self.record()?;
-        let beside = rows.beside.into_iter().map(|it| (vec![it], false));
-        let several = rows.several.into_iter().map(|numbers| (numbers, true));
-        for (numbers, is_row) in several.chain(beside) {
-            let added = self.sink.add(self.details, self.received_at, numbers)?;
-            match (is_row, added) {
-                (true, true) => self.report.added += 1,
-                (true, false) => self.report.already += 1,
-                (false, _) => {}
-            }
-        }
+        let added = self.sink.add(self.details, self.received_at, &rows.several)?;
+        self.report.added += added;
+        self.report.already += rows.several.len() as u64 - added;
+        self.sink.add(self.details, self.received_at, &[rows.beside])?;
         Ok(())
     }
 
@@ -483,7 +478,7 @@ impl<'a> Sink<'a> {
                 let mut added = 0;
                 for &(number, occurred_at) in &rows {
                     let key = fold(number, reader.folding());
-                    added += u64::from(self.would_add(reader, key, occurred_at)?);
+                    added += u64::from(self.would_add(reader, key, occurred_at, received_at)?);
                 }
                 (added, rows.len() as u64 - added)
             }
@@ -492,33 +487,45 @@ impl<'a> Sink<'a> {
         Ok(counts)
     }
 
-    /// Records the numbers of one row; whether one of them was opted out by it.
+    /// Records rows with several numbers each; by how many rows somebody was opted out.
     fn add(
         &mut self,
         details: &Details,
         received_at: Timestamp,
-        numbers: Vec<ReadNumber>,
-    ) -> Result<bool, ImportError> {
+        rows: &[Vec<ReadNumber>],
+    ) -> Result<u64, ImportError> {
+        let mut added = self.add_numbers(details, received_at, rows)?.into_iter();
+        let rows = rows.iter().map(|row| added.by_ref().take(row.len()).filter(|&it| it).count());
+        Ok(rows.filter(|&added| added > 0).count() as u64)
+    }
+
+    /// For each number whether it was opted out.
+    fn add_numbers(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        rows: &[Vec<ReadNumber>],
+    ) -> Result<Vec<bool>, ImportError> {
         match self.target {
             ImportTarget::Store(writer) => {
-                let event = |(number, occurred_at, raw)| NewEvent {
-                    number,
-                    raw,
-                    occurred_at,
+                let event = |(number, occurred_at, raw): &ReadNumber| NewEvent {
+                    number: *number,
+                    raw: raw.clone(),
+                    occurred_at: *occurred_at,
                     details: details.clone(),
                 };
-                let events = numbers.into_iter().map(event).collect();
+                let events = rows.iter().flatten().map(event).collect();
                 let receipts = writer.append(events, received_at)?;
-                Ok(receipts.iter().any(|receipt| receipt.outcome == Outcome::Added))
+                Ok(receipts.iter().map(|receipt| receipt.outcome == Outcome::Added).collect())
             }
-            ImportTarget::DryRun(reader) => {
-                let mut added = false;
-                for (number, occurred_at, _) in numbers {
+            ImportTarget::DryRun(reader) => rows
+                .iter()
+                .flatten()
+                .map(|&(number, occurred_at, _)| {
                     let key = fold(number, reader.folding());
-                    added |= self.would_add(reader, key, occurred_at)?;
-                }
-                Ok(added)
-            }
+                    self.would_add(reader, key, occurred_at, received_at)
+                })
+                .collect(),
         }
     }
 
@@ -527,14 +534,17 @@ impl<'a> Sink<'a> {
         reader: &Reader,
         key: SubscriberKey,
         occurred_at: Timestamp,
+        received_at: Timestamp,
     ) -> Result<bool, ImportError> {
-        let is_lifted = |event: &Event| {
-            event.details.action == Action::Resubscribe && event.occurred_at > occurred_at
-        };
         let counts = match reader.standing(key)? {
             None => true,
             Some(standing) if standing.opted_out => false,
-            Some(_) => !reader.history(key)?.iter().any(is_lifted),
+            Some(_) => {
+                let mut facts: Vec<Fact> = reader.history(key)?.iter().map(Fact::from).collect();
+                let sequence = reader.sequence() + 1;
+                facts.push(Fact { sequence, action: Action::OptOut, occurred_at, received_at });
+                decide(&facts).is_some_and(|standing| standing.opted_out)
+            }
         };
         Ok(counts && self.would_be.insert(key))
     }

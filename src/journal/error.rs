@@ -35,6 +35,9 @@ pub enum JournalError {
         /// The newest version that is known here.
         known: u16,
     },
+    /// An earlier write or sync of this writer failed: open the journal again.
+    #[error("an earlier write to the journal failed: open it again")]
+    Finished,
     /// The file under an open reader was deleted: the store has been removed or replaced.
     #[error("{} has been deleted while it was read: open the store again", file.display())]
     Deleted {

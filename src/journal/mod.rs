@@ -24,7 +24,7 @@ mod writer;
 mod tests;
 
 pub use error::JournalError;
-pub use reader::{Journal, JournalIdentity, SegmentInfo, Span, Stamp, verify_sealed};
+pub use reader::{Journal, JournalIdentity, SegmentInfo, Span, verify_sealed};
 pub use record::{Record, Row, Spelling};
 pub use writer::JournalWriter;
 

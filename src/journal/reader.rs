@@ -10,8 +10,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::JournalError;
 use super::format::{
-    IndexEntry, RECORD_HEADER_BYTES, RECORD_PAYLOAD_BYTES_MAX, SEGMENT_BYTES_MAX,
-    SEGMENT_HEADER_BYTES, Seal, index_name, segment_name,
+    IndexEntry, RECORD_HEADER_BYTES, RECORD_PAYLOAD_BYTES_MAX, RecordHeader, SEGMENT_BYTES_MAX,
+    SEGMENT_HEADER_BYTES, Seal, SegmentHeader, index_name, segment_name,
 };
 use super::hex;
 use super::index::{GrowingIndex, SealedIndex, find, message_hash};
@@ -19,7 +19,7 @@ use super::record::Record;
 use super::recover::Stretch;
 use super::segment::{Cursor, End, Identity, Walked, read_header, walk};
 use crate::disk::{Disk, DiskFile, read_all};
-use crate::event::{Action, Event, Source};
+use crate::event::{Event, Source};
 use crate::number::Folding;
 use crate::time::Timestamp;
 
@@ -55,19 +55,6 @@ pub struct JournalIdentity {
     pub store: [u8; 16],
     /// How its numbers are folded.
     pub folding: Folding,
-}
-
-/// What an index tells of an event without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// What the person did.
-    pub action: Action,
-    /// Where the event came from.
-    pub source: Source,
-    /// When the person acted.
-    pub occurred_at: Timestamp,
-    /// When it was recorded.
-    pub received_at: Timestamp,
 }
 
 /// A sealed segment, opened when it is first needed.
@@ -108,6 +95,34 @@ pub(super) struct ActiveSegment {
     /// Offset behind the last intact record.
     pub(super) end: u64,
     pub(super) sealed: bool,
+    pub(super) mark: Mark,
+}
+
+/// The checksum in the last header that was read, and where it stands. As long as it stands
+/// there, nothing that was read has been taken back: a writer that fails cuts off what it could
+/// not sync, and the next one may write as many other bytes in its place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    offset: u64,
+    checksum: u64,
+}
+
+impl Mark {
+    pub(super) fn of_segment(header: &SegmentHeader) -> Mark {
+        let offset = (SEGMENT_HEADER_BYTES - size_of::<u64>()) as u64;
+        Mark { offset, checksum: header.checksum.get() }
+    }
+
+    fn of_record(offset: u64, header: &RecordHeader) -> Mark {
+        let offset = offset + (RECORD_HEADER_BYTES - size_of::<u64>()) as u64;
+        Mark { offset, checksum: header.header_checksum.get() }
+    }
+
+    fn is_in_place(self, file: &dyn DiskFile) -> Result<bool, JournalError> {
+        let mut bytes = [0; 8];
+        let read = file.read_at(&mut bytes, self.offset)?;
+        Ok(read == bytes.len() && u64::from_le_bytes(bytes) == self.checksum)
+    }
 }
 
 /// A journal open for reading. Cheap to clone; clones share what they have opened.
@@ -149,6 +164,7 @@ impl Journal {
                 index: Arc::default(),
                 end: SEGMENT_HEADER_BYTES as u64,
                 sealed: false,
+                mark: Mark::of_segment(&header),
             },
             disk,
             identity,
@@ -172,6 +188,10 @@ impl Journal {
         // Another writer may be cutting a torn end off and writing anew while this reads: what
         // was seen is then a mixture, and the next look finds it whole.
         const LOOKS: usize = 2;
+        if !self.active.mark.is_in_place(&*self.active.file)? {
+            let what = "what was read from the file has been taken back";
+            return Err(self.damaged(self.active.segment, self.active.mark.offset, what));
+        }
         for look in 1..=LOOKS {
             let length = self.active.file.len()?;
             if length == self.active.end || self.active.sealed {
@@ -224,6 +244,9 @@ impl Journal {
         whole.entries.append(&mut index.entries);
         whole.messages.append(&mut index.messages);
         self.active.end = walked.offset;
+        if let Some((offset, header)) = walked.last {
+            self.active.mark = Mark::of_record(offset, &header);
+        }
         self.next_sequence = walked.next_sequence;
         Ok(walked)
     }
@@ -265,26 +288,16 @@ impl Journal {
         })
     }
 
-    /// When and whence the event of a sequence came, from the index where that suffices.
+    /// Where the event of a sequence came from, by the index alone.
     ///
     /// # Errors
     ///
     /// As [`Journal::event`].
-    pub fn stamp(&self, sequence: u64) -> Result<Option<Stamp>, JournalError> {
-        self.with_entry(sequence, |entry, file, segment| {
-            let damaged = || self.damaged(segment, entry.offset.get(), "an index entry is unknown");
-            let occurred_at = if entry.occurred_min == entry.occurred_max {
-                Timestamp::from_millis(entry.occurred_min.get())
-            } else {
-                let record = self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)?;
-                record.occurred_at((sequence - entry.first_sequence.get()) as usize)
-            };
-            Ok(Stamp {
-                action: Action::from_code(entry.action).ok_or_else(damaged)?,
-                source: Source::from_code(entry.source).ok_or_else(damaged)?,
-                occurred_at,
-                received_at: Timestamp::from_millis(entry.received_at.get()),
-            })
+    pub fn source(&self, sequence: u64) -> Result<Option<Source>, JournalError> {
+        self.with_entry(sequence, |entry, _, segment| {
+            let what = "the index names a source that this release does not know";
+            Source::from_code(entry.source)
+                .ok_or_else(|| self.damaged(segment, entry.offset.get(), what))
         })
     }
 

@@ -51,7 +51,7 @@ pub(super) enum Observation<'a> {
     /// An intact record of events, with its payload.
     Events(RecordHeader, &'a [u8]),
     /// The intact last record of a segment that has a successor.
-    Sealed,
+    Sealed(RecordHeader),
     /// Bytes that were never acknowledged, and how that is known.
     Torn(&'static str),
     /// Bytes that may have been acknowledged and are not what was written.
@@ -96,7 +96,7 @@ fn observe_here<'a>(stretch: &Stretch<'a>, at: usize, sequence: u64) -> Observat
         };
     }
     match header.kind {
-        KIND_SEAL => Observation::Sealed,
+        KIND_SEAL => Observation::Sealed(header),
         _ => Observation::Events(header, payload),
     }
 }

@@ -95,6 +95,8 @@ pub(super) struct Walked {
     /// Offset in the file behind the last intact record.
     pub(super) offset: u64,
     pub(super) next_sequence: u64,
+    /// The header of the last intact record, with its offset.
+    pub(super) last: Option<(u64, RecordHeader)>,
 }
 
 /// Goes through all records of a stretch, hands each to `visit` and adds it to `index`.
@@ -111,6 +113,7 @@ pub(super) fn walk(
     mut visit: impl FnMut(Record) -> Result<(), JournalError>,
 ) -> Result<Walked, JournalError> {
     let mut at = 0;
+    let mut last = None;
     loop {
         let offset = stretch.base + at as u64;
         let damaged = |what| JournalError::Damaged {
@@ -122,16 +125,22 @@ pub(super) fn walk(
             Observation::End => End::Clean,
             Observation::Torn(how) => End::Torn(how),
             Observation::Damage(what) => return Err(damaged(what)),
-            Observation::Sealed => {
+            Observation::Sealed(header) => {
                 let behind = offset + RECORD_HEADER_BYTES as u64;
                 if at + RECORD_HEADER_BYTES < stretch.bytes.len() {
                     return Err(damaged("bytes stand behind the segment's last record"));
                 }
-                return Ok(Walked { end: End::Sealed, offset: behind, next_sequence: sequence });
+                return Ok(Walked {
+                    end: End::Sealed,
+                    offset: behind,
+                    next_sequence: sequence,
+                    last: Some((offset, header)),
+                });
             }
             Observation::Events(header, payload) => {
                 let record = Record::decode(&header, payload)
                     .ok_or_else(|| damaged("a record's payload contradicts its header"))?;
+                last = Some((offset, header));
                 index.entries.push(entry(&header, offset));
                 let message_id = &record.details().message_id;
                 if !message_id.is_empty() {
@@ -143,7 +152,7 @@ pub(super) fn walk(
                 continue;
             }
         };
-        return Ok(Walked { end, offset, next_sequence: sequence });
+        return Ok(Walked { end, offset, next_sequence: sequence, last });
     }
 }
 

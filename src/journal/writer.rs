@@ -14,10 +14,10 @@ use zerocopy::little_endian::{I64, U32, U64};
 
 use super::format::{
     KIND_SEAL, RECORD_HEADER_BYTES, RECORD_MAGIC, RECORD_ROWS_MAX, RecordHeader,
-    SEGMENT_HEADER_BYTES, Seal, index_name, segment_name,
+    SEGMENT_HEADER_BYTES, Seal, SegmentHeader, index_name, segment_name,
 };
 use super::index::{entry, message_hash};
-use super::reader::{ActiveSegment, SEGMENT_BYTES_LIMIT, SealedSegment};
+use super::reader::{ActiveSegment, Mark, SEGMENT_BYTES_LIMIT, SealedSegment};
 use super::record::{Place, Row, Spelling, encode};
 use super::segment::{Identity, header};
 use super::{Journal, JournalError, JournalIdentity, SegmentInfo, hex};
@@ -51,8 +51,7 @@ impl fmt::Debug for JournalWriter {
 }
 
 impl JournalWriter {
-    /// Makes the first segment of a new store. Its name is durable after the caller has synced
-    /// the directory.
+    /// Makes an empty segment. Its name is durable after the caller has synced the directory.
     ///
     /// # Errors
     ///
@@ -64,12 +63,13 @@ impl JournalWriter {
         generation: u64,
         first_sequence: u64,
         now: Timestamp,
-    ) -> Result<(), JournalError> {
+    ) -> Result<SegmentHeader, JournalError> {
         let place = Identity { store: identity.store, segment };
+        let header = header(place, generation, first_sequence, now);
         let file = disk.create(&segment_name(segment))?;
-        file.write_at(header(place, generation, first_sequence, now).as_bytes(), 0)?;
+        file.write_at(header.as_bytes(), 0)?;
         file.sync()?;
-        Ok(())
+        Ok(header)
     }
 
     /// Takes an open journal over for writing. A torn end, which was never acknowledged, is
@@ -145,11 +145,18 @@ impl JournalWriter {
         result.map_err(|error| self.finish(error))
     }
 
+    /// Ends the writer because its owner can't vouch any more for what was appended.
+    pub fn give_up(&mut self) {
+        if !self.finished {
+            self.finished = true;
+            let _ = self.file.truncate(self.durable_to);
+        }
+    }
+
     /// Ends the writer. What it could not sync is taken back where the disk lets us: an
     /// unacknowledged half record costs the next opening only a look.
     fn finish(&mut self, error: DiskError) -> JournalError {
-        self.finished = true;
-        let _ = self.file.truncate(self.durable_to);
+        self.give_up();
         JournalError::Disk(error)
     }
 
@@ -157,13 +164,23 @@ impl JournalWriter {
     ///
     /// # Errors
     ///
-    /// When syncing fails; the writer is then finished.
+    /// When syncing fails, which finishes the writer, or when it is finished already: what was
+    /// appended since the last success may then have been cut off.
     pub fn sync(&mut self) -> Result<(), JournalError> {
+        if self.finished {
+            return Err(JournalError::Finished);
+        }
         if self.durable_to < self.journal.active.end {
             self.file.sync().map_err(|error| self.finish(error))?;
             self.durable_to = self.journal.active.end;
         }
         Ok(())
+    }
+
+    /// When the newest event of the active segment was recorded.
+    pub fn last_received_at(&self) -> Option<Timestamp> {
+        let entry = self.journal.active.index.entries.last()?;
+        Some(Timestamp::from_millis(entry.received_at.get()))
     }
 
     /// Bytes of records in the active segment.
@@ -218,7 +235,7 @@ impl JournalWriter {
         file.sync()?;
         disk.remove(&segment_name(segment + 1))?;
         let next = self.journal.next_sequence;
-        Self::create_segment(&*disk, identity, segment + 1, generation, next, now)?;
+        let header = Self::create_segment(&*disk, identity, segment + 1, generation, next, now)?;
         disk.sync_directory()?;
         let name = segment_name(segment + 1);
         self.file = disk.open_write(&name)?;
@@ -229,6 +246,7 @@ impl JournalWriter {
             index: Arc::default(),
             end: SEGMENT_HEADER_BYTES as u64,
             sealed: false,
+            mark: Mark::of_segment(&header),
         };
         self.journal
             .sealed

@@ -82,7 +82,11 @@ impl NumberReader {
 
     /// Reads a cell that should hold one number.
     pub fn read(&self, input: &[u8]) -> Reading {
-        let judged = self.find(input).and_then(|found| Ok((found, self.judge(&found)?)));
+        self.reading(self.find(input))
+    }
+
+    fn reading(&self, found: Result<Found, Reason>) -> Reading {
+        let judged = found.and_then(|found| Ok((found, self.judge(&found)?)));
         let (found, status) = match judged {
             Ok(judged) => judged,
             Err(reason) => return Reading::rejected(reason),
@@ -97,10 +101,15 @@ impl NumberReader {
         }
     }
 
-    /// Reads a cell of an opt-out list: when it holds several numbers, every one of them. Never
-    /// empty; a part that cannot be read comes back as rejected.
+    /// Reads a cell of an opt-out list: when it holds several numbers, every one of them, and when
+    /// it can be read as two, both. Never empty; a part that cannot be read comes back as
+    /// rejected.
     pub fn read_all(&self, input: &[u8]) -> Vec<Reading> {
         let whole = self.read(input);
+        if whole.ambiguous {
+            let other = self.read_behind_zeros(input);
+            return std::iter::once(whole).chain(other).collect();
+        }
         if whole.status != Status::Rejected(Reason::TwoNumbers) {
             return vec![whole];
         }
@@ -109,6 +118,13 @@ impl NumberReader {
             return vec![whole];
         }
         parts.iter().map(|part| self.read(part.as_bytes())).collect()
+    }
+
+    /// The second reading of a cell that begins with 00: as if that were a plus.
+    fn read_behind_zeros(&self, input: &[u8]) -> Option<Reading> {
+        let cleaned = clean(input).ok()?;
+        let other = self.behind_zeros(without_plus(cleaned.as_str())?)?;
+        Some(self.reading(Ok(Found::again(other))))
     }
 
     /// Reads the cell of a recipient; asks for no more than sending needs.

@@ -563,3 +563,23 @@ fn regions_are_guessed_for_counting() {
     assert!(Region::parse("XX").is_err() && Region::parse("001").is_err());
     assert_eq!(number(525_512_345_678).calling_code(), 52);
 }
+
+#[test]
+fn a_cell_that_can_be_read_in_two_ways_opts_both_out_and_is_not_sendable() {
+    // 005 is dialled for abroad in Colombia, which makes one Russian and one of Sierra Leone; as a plus, 00
+    // leads to Colombia and Mexico.
+    let reader = NumberReader::new(Some(Region::parse("CO").unwrap()), Folding::default());
+    for (cell, dialled, written) in [
+        ("00573015550211", 73_015_550_211, 573_015_550_211),
+        ("00523288621704", 23_288_621_704, 523_288_621_704),
+    ] {
+        let numbers: Vec<u64> = reader
+            .read_all(cell.as_bytes())
+            .iter()
+            .filter_map(|reading| reading.number)
+            .map(Number::get)
+            .collect();
+        assert_eq!(numbers, [dialled, written], "{cell}");
+        assert!(!reader.recipient(cell.as_bytes()).unwrap().sendable, "{cell}");
+    }
+}

@@ -3,7 +3,7 @@
 use crate::event::{Action, Event, Source};
 use crate::journal::{Record, Span};
 use crate::number::fold;
-use crate::store::{Clock, Reader, StoreError};
+use crate::store::{Clock, Fact, Reader, StoreError, unlifted};
 use crate::time::{TimeRange, Timestamp};
 
 /// Which events are meant.
@@ -113,14 +113,10 @@ fn represents(
         filter.range.to().is_none_or(|to| filter.moment(event) < to)
             && filter.up_to.is_none_or(|last| event.sequence <= last)
     });
-    let lifted = known
-        .iter()
-        .filter(|event| event.details.action == Action::Resubscribe)
-        .map(|event| event.occurred_at)
-        .max();
+    let facts: Vec<Fact> = known.iter().map(Fact::from).collect();
+    let stands = |event: &Event| unlifted(&facts).any(|fact| fact.sequence == event.sequence);
     let first = known.iter().find(|event| {
-        event.details.action == Action::OptOut
-            && lifted.is_none_or(|lifted| event.occurred_at >= lifted)
+        stands(event)
             && filter.range.contains(filter.moment(event))
             && filter.source.is_none_or(|source| event.details.source == source)
     });

@@ -43,7 +43,7 @@ pub struct BulkReport {
 pub(super) struct BulkRow {
     key: SubscriberKey,
     pub(super) number: Number,
-    occurred_at: Timestamp,
+    pub(super) occurred_at: Timestamp,
     /// Where the spelling stands in the texts.
     text: u64,
     arrival: u32,

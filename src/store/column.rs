@@ -1,7 +1,8 @@
-//! One sequence for each key of a set, in the order of the keys, read in place.
+//! One integer for each key of a set, in the order of the keys, read in place.
 //!
-//! Entries are integers of one width, gathered in pages that carry their own checksum: looking
-//! one up checks its page the first time, so that opening costs nothing and rot is still noticed
+//! Entries are differences from a base, of one width: none when all are equal, as the moments of
+//! one imported list are. They are gathered in pages that carry their own checksum: looking one
+//! up checks its page the first time, so that opening costs nothing and rot is still noticed
 //! before it is answered from. Pages are bound to store, generation and place.
 
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
-use zerocopy::little_endian::{U16, U64};
+use zerocopy::little_endian::{I64, U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::Mapped;
@@ -26,18 +27,20 @@ const PAYLOAD_BYTES: usize = PAGE_BYTES - size_of::<u64>();
 struct ColumnHeader {
     magic: [u8; 8],
     version: U16,
-    /// Bytes of an entry, 1 to 8.
+    /// Bytes of an entry, 0 to 8.
     width: u8,
     reserved: [u8; 5],
     store: [u8; 16],
     generation: U64,
     entries: U64,
+    /// What every entry is counted from.
+    base: I64,
     /// xxh3-64 of the bytes before this field.
     checksum: U64,
 }
 
 const HEADER_BYTES: usize = size_of::<ColumnHeader>();
-const _: () = assert!(HEADER_BYTES == 56);
+const _: () = assert!(HEADER_BYTES == 64);
 
 /// The store and generation that a column belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,7 @@ pub(super) struct Column {
     bytes: Mapped,
     identity: ColumnIdentity,
     width: usize,
+    base: i64,
     entries: u64,
     /// One bit a page: its checksum was found right.
     checked: Vec<AtomicU64>,
@@ -82,7 +86,7 @@ impl Column {
     /// The column of an empty set.
     pub(super) fn empty(identity: ColumnIdentity) -> Column {
         let bytes = Mapped::from_vec(Vec::new());
-        Column { bytes, identity, width: 1, entries: 0, checked: Vec::new() }
+        Column { bytes, identity, width: 0, base: 0, entries: 0, checked: Vec::new() }
     }
 
     /// Checks the header and the length; the pages are checked as they are read.
@@ -104,27 +108,51 @@ impl Column {
             && header.store == identity.store
             && header.generation.get() == identity.generation
             && header.entries.get() == entries
-            && (1..=8).contains(&width);
+            && width <= size_of::<u64>();
         if !belongs {
             return Err(damage("the file belongs to another store or generation"));
         }
-        let pages = entries.div_ceil((PAYLOAD_BYTES / width) as u64);
-        if Some(length as u64)
-            != pages.checked_mul(PAGE_BYTES as u64).map(|it| it + HEADER_BYTES as u64)
-        {
+        let pages = match width {
+            0 => 0,
+            _ => entries.div_ceil((PAYLOAD_BYTES / width) as u64),
+        };
+        let expected = pages.checked_mul(PAGE_BYTES as u64).map(|it| it + HEADER_BYTES as u64);
+        if Some(length as u64) != expected {
             return Err(damage("the file's length does not fit its number of entries"));
         }
         let checked = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Ok(Column { bytes, identity, width, entries, checked })
+        Ok(Column { bytes, identity, width, base: header.base.get(), entries, checked })
     }
 
     /// The entry at `position`, which is below the number of entries.
-    pub(super) fn get(&self, position: u64) -> Result<u64, ColumnDamage> {
+    pub(super) fn get(&self, position: u64) -> Result<i64, ColumnDamage> {
         assert!(position < self.entries, "positions come from the set of the same generation");
+        if self.width == 0 {
+            return Ok(self.base);
+        }
         let in_page = PAYLOAD_BYTES / self.width;
         let (page, entry) = (position as usize / in_page, position as usize % in_page);
         let payload = self.page(page)?;
-        Ok(read_entry(&payload[entry * self.width..][..self.width]))
+        Ok(self.value(&payload[entry * self.width..][..self.width]))
+    }
+
+    /// The smallest value that the entries can have, and the largest; nothing without entries.
+    pub(super) fn bounds(&self) -> Option<(i64, i64)> {
+        let span = match self.width {
+            0 => 0,
+            8 => u64::MAX,
+            width => (1 << (8 * width)) - 1,
+        };
+        (self.entries > 0).then(|| (self.base, self.base.saturating_add_unsigned(span)))
+    }
+
+    fn value(&self, entry: &[u8]) -> i64 {
+        self.base.wrapping_add_unsigned(read_entry(entry))
+    }
+
+    /// The whole file.
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.bytes.as_ref()
     }
 
     /// Checks every page that was not read yet.
@@ -176,20 +204,23 @@ pub(super) struct ColumnWriter<W> {
     out: W,
     identity: ColumnIdentity,
     width: usize,
+    base: i64,
     left: u64,
     page: Vec<u8>,
     pages: usize,
 }
 
 impl<W: Write> ColumnWriter<W> {
-    /// Begins a column whose entries are at most `max`.
+    /// Begins a column whose entries lie within `bounds`.
     pub(super) fn new(
         mut out: W,
         identity: ColumnIdentity,
         entries: u64,
-        max: u64,
+        bounds: (i64, i64),
     ) -> io::Result<ColumnWriter<W>> {
-        let width = ((u64::BITS - max.leading_zeros()).div_ceil(8) as usize).max(1);
+        let span = bounds.1.abs_diff(bounds.0);
+        let width = (u64::BITS - span.leading_zeros()).div_ceil(8) as usize;
+        let base = bounds.0;
         let mut header = ColumnHeader {
             magic: MAGIC,
             version: U16::new(VERSION),
@@ -198,27 +229,32 @@ impl<W: Write> ColumnWriter<W> {
             store: identity.store,
             generation: U64::new(identity.generation),
             entries: U64::new(entries),
+            base: I64::new(base),
             checksum: U64::new(0),
         };
         header.checksum = U64::new(header_checksum(&header));
         out.write_all(header.as_bytes())?;
         let page = Vec::with_capacity(PAYLOAD_BYTES);
-        Ok(ColumnWriter { out, identity, width, left: entries, page, pages: 0 })
+        Ok(ColumnWriter { out, identity, width, base, left: entries, page, pages: 0 })
     }
 
     /// Writes the next entry.
-    pub(super) fn push(&mut self, value: u64) -> io::Result<()> {
-        debug_assert!(self.width == 8 || value >> (8 * self.width) == 0);
+    pub(super) fn push(&mut self, value: i64) -> io::Result<()> {
+        self.left = self.left.checked_sub(1).expect("no more entries than were announced");
+        let entry = value.wrapping_sub(self.base) as u64;
+        assert!(self.width == 8 || entry >> (8 * self.width) == 0, "within the bounds");
         if self.page.len() + self.width > PAYLOAD_BYTES {
             self.end_page()?;
         }
-        self.page.extend_from_slice(&value.to_le_bytes()[..self.width]);
-        self.left = self.left.checked_sub(1).expect("no more entries than were announced");
+        self.page.extend_from_slice(&entry.to_le_bytes()[..self.width]);
         Ok(())
     }
 
     /// Writes entries of another column: page by page, which costs little more than copying.
     pub(super) fn copy(&mut self, old: &Column, range: Range<u64>) -> Result<(), CopyError> {
+        if old.width == 0 {
+            return Ok(range.into_iter().try_for_each(|_| self.push(old.base))?);
+        }
         let in_page = PAYLOAD_BYTES / old.width;
         let (mut at, end) = (range.start as usize, range.end as usize);
         while at < end {
@@ -226,11 +262,11 @@ impl<W: Write> ColumnWriter<W> {
             let first = at % in_page;
             let count = (in_page - first).min(end - at);
             let entries = &payload[first * old.width..(first + count) * old.width];
-            if old.width == self.width {
-                self.push_same_width(entries)?;
+            if (old.width, old.base) == (self.width, self.base) {
+                self.push_same(entries)?;
             } else {
                 for entry in entries.chunks_exact(old.width) {
-                    self.push(read_entry(entry))?;
+                    self.push(old.value(entry))?;
                 }
             }
             at += count;
@@ -238,7 +274,7 @@ impl<W: Write> ColumnWriter<W> {
         Ok(())
     }
 
-    fn push_same_width(&mut self, mut entries: &[u8]) -> io::Result<()> {
+    fn push_same(&mut self, mut entries: &[u8]) -> io::Result<()> {
         self.left = self
             .left
             .checked_sub((entries.len() / self.width) as u64)
@@ -282,9 +318,11 @@ mod tests {
 
     const IDENTITY: ColumnIdentity = ColumnIdentity { store: [3; 16], generation: 5 };
 
-    fn column(values: &[u64]) -> Vec<u8> {
+    fn column(values: &[i64]) -> Vec<u8> {
+        let min = values.iter().copied().min().unwrap_or(0);
         let max = values.iter().copied().max().unwrap_or(0);
-        let mut writer = ColumnWriter::new(Vec::new(), IDENTITY, values.len() as u64, max).unwrap();
+        let entries = values.len() as u64;
+        let mut writer = ColumnWriter::new(Vec::new(), IDENTITY, entries, (min, max)).unwrap();
         values.iter().for_each(|&value| writer.push(value).unwrap());
         writer.finish().unwrap()
     }
@@ -292,7 +330,8 @@ mod tests {
     #[test]
     fn entries_of_every_width_are_read_back() {
         for shift in 0..64 {
-            let values: Vec<u64> = (0..3000).map(|it| (it * 7919) % (1 << shift).max(1)).collect();
+            let scale = |it: u64| (it.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as i64;
+            let values: Vec<i64> = (0..3000).map(|it| scale(it) - 5).collect();
             let bytes = Mapped::from_vec(column(&values));
             let column = Column::open(bytes, IDENTITY, 3000).unwrap();
             for (at, &value) in values.iter().enumerate() {
@@ -302,8 +341,21 @@ mod tests {
     }
 
     #[test]
+    fn equal_entries_take_no_room() {
+        let bytes = column(&[-7; 5000]);
+        assert_eq!(bytes.len(), HEADER_BYTES);
+        let column = Column::open(Mapped::from_vec(bytes), IDENTITY, 5000).unwrap();
+        assert_eq!(column.get(4999), Ok(-7));
+        let mut writer = ColumnWriter::new(Vec::new(), IDENTITY, 3, (-9, 1)).unwrap();
+        writer.push(-9).unwrap();
+        writer.copy(&column, 10..12).unwrap();
+        let copied = Mapped::from_vec(writer.finish().unwrap());
+        assert_eq!(Column::open(copied, IDENTITY, 3).unwrap().get(2), Ok(-7));
+    }
+
+    #[test]
     fn every_flipped_bit_is_noticed_before_it_is_answered_from() {
-        let values: Vec<u64> = (0..2000).collect();
+        let values: Vec<i64> = (0..2000).collect();
         let whole = column(&values);
         for byte in 0..whole.len() {
             let mut bytes = whole.clone();

@@ -9,7 +9,7 @@ use super::bulk::{Bulk, BulkReport, SPELLINGS};
 use super::column::ColumnIdentity;
 use super::error::{StoreError, WriteError};
 use super::generation::{self, Generation};
-use super::init::take_lock;
+use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::manifest::Manifest;
 use super::reader::load;
@@ -71,15 +71,23 @@ impl Core {
         let mut core = Core { disk, lock, manifest, journal, standings, limits };
         core.remove_unfinished()?;
         if core.journal.is_rotation_pending() {
-            core.rotate(Timestamp::now())?;
+            let at = core.journal.last_received_at().unwrap_or_default();
+            core.rotate(at)?;
         }
         Ok(core)
     }
 
-    /// Removes files that an interrupted change left and the manifest does not name.
+    /// Removes files that an interrupted change left and the manifest does not name. A segment
+    /// with records is none of these: events are only appended to segments that it names.
     fn remove_unfinished(&self) -> Result<(), WriteError> {
         let active = self.manifest.active;
         for name in self.disk.list()? {
+            if matches!(Entry::of(&name), Entry::Segment(segment) if segment > active)
+                && !is_unused_segment(&*self.disk, &name)?
+            {
+                let what = "it holds events, but the manifest does not name it";
+                return Err(StoreError::damaged(self.disk.path_of(&name), 0, what).into());
+            }
             let is_unfinished = match Entry::of(&name) {
                 Entry::ManifestNext => true,
                 Entry::Generation(generation) => generation != self.manifest.generation,
@@ -110,16 +118,31 @@ impl Core {
         &mut self,
         calls: &[(&[NewEvent], Timestamp)],
     ) -> Vec<Result<Vec<Receipt>, WriteError>> {
-        let mut answers: Vec<Result<Vec<Receipt>, WriteError>> =
-            calls.iter().map(|&(events, received_at)| self.record(events, received_at)).collect();
+        let mut answers = Vec::with_capacity(calls.len());
+        for &(events, received_at) in calls {
+            let before = self.sequence();
+            let answer = self.record(events, received_at);
+            if answer.is_err() {
+                self.give_up_past(before);
+            }
+            answers.push(answer);
+        }
         if let Err(error) = self.journal.sync() {
             // One of them gets the cause; that nothing is acknowledged holds for all.
-            let mut cause = Some(error.into());
-            for answer in &mut answers {
+            let mut cause = Some(WriteError::from(error));
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
                 *answer = Err(cause.take().unwrap_or(WriteError::Finished));
             }
         }
         answers
+    }
+
+    /// After a failure: if events were appended past `sequence`, the standings may not have
+    /// followed them, and nothing that this writer would do from here on could be relied on.
+    fn give_up_past(&mut self, sequence: u64) {
+        if self.sequence() != sequence {
+            self.journal.give_up();
+        }
     }
 
     fn record(
@@ -268,6 +291,20 @@ impl Core {
         bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
         self.check()?;
+        let before = self.sequence();
+        let result = self.try_append_bulk(details, received_at, bulk);
+        if result.is_err() {
+            self.give_up_past(before);
+        }
+        result
+    }
+
+    fn try_append_bulk(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        bulk: &mut Bulk,
+    ) -> Result<BulkReport, WriteError> {
         let after = self.journal.journal().sequence();
         let mut report = BulkReport::default();
         report.already += self.drop_recorded_before(details, bulk)?;
@@ -284,16 +321,12 @@ impl Core {
         report.sequence = self.journal.journal().sequence();
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
-        let folded = if bulk.rows.len() as u64 >= self.limits.compact_after_events {
+        if bulk.rows.len() as u64 >= self.limits.compact_after_events {
             let changes = merge_changes(self.standings.changes()?, changes);
-            self.fold(&changes, report.sequence, received_at)
+            self.fold(&changes, report.sequence, received_at)?;
         } else {
-            Ok(())
-        };
-        if self.manifest.sequence < report.sequence {
             self.take_in(after)?;
         }
-        folded?;
         Ok(report)
     }
 
@@ -309,12 +342,13 @@ impl Core {
         for rows in bulk.keys.chunk_by(|one, other| one == other) {
             let end = begin + rows.len();
             let (since, head) = (bulk.sequences[begin], bulk.sequences[end - 1]);
+            let since_at = bulk.rows[begin].occurred_at;
             let before = match heads[begin] {
                 0 => None,
                 _ => self.standings.standing(rows[0])?,
             };
             let standing = match before {
-                None => Standing { opted_out: true, head, since },
+                None => Standing { opted_out: true, head, since, since_at },
                 Some(before) if before.opted_out => Standing { head, ..before },
                 Some(_) => decide(&facts_of(self.journal.journal(), head)?)
                     .expect("there is one event at least"),
@@ -384,19 +418,19 @@ impl Core {
         let store = self.manifest.store_id().unwrap_or_default();
         let identity = ColumnIdentity { store, generation: next.generation };
         let old = self.standings.generation.clone();
-        next.layers = generation::write(&*self.disk, &old, changes, identity, sequence)?;
+        next.layers = generation::write(&*self.disk, &old, changes, identity)?;
         self.disk.sync_directory()?;
-        // Opening checks every byte that was written before anything rests on it.
+        // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);
         if self.journal.active_bytes() >= self.limits.compact_seals_bytes {
             self.journal.rotate(next.generation, now)?;
             self.list_segments(&mut next);
         }
-        next.publish(&*self.disk)?;
-        self.manifest = next;
+        self.publish(next)?;
         self.standings = Standings::new(opened);
-        // Readers that have the old files open keep them; nobody opens them any more.
-        self.remove_unfinished()?;
+        // Readers that have the old files open keep them; nobody opens them any more. What can't
+        // be removed now is removed when the store is next opened for writing.
+        let _ = self.remove_unfinished();
         Ok(())
     }
 
@@ -405,7 +439,16 @@ impl Core {
         let mut next = self.manifest.clone();
         self.journal.rotate(next.generation, now)?;
         self.list_segments(&mut next);
-        next.publish(&*self.disk)?;
+        self.publish(next)
+    }
+
+    /// Swaps the manifest. When that fails, nobody knows which one the disk has: the writer must
+    /// neither append to a segment that may be in no manifest nor replace files that may be.
+    fn publish(&mut self, next: Manifest) -> Result<(), WriteError> {
+        if let Err(error) = next.publish(&*self.disk) {
+            self.journal.give_up();
+            return Err(error.into());
+        }
         self.manifest = next;
         Ok(())
     }

@@ -42,7 +42,8 @@ pub enum StoreError {
     /// here would miss subscribers.
     #[error(
         "{} holds keys of fold table {got}, this release folds by table {known}: export its \
-         events and import them into a new store",
+         opt-outs (`export --view state`) with the release that made it, and import them into a \
+         new store",
         path.display()
     )]
     OtherFolding {
@@ -153,7 +154,10 @@ pub enum WriteError {
 
 impl From<JournalError> for WriteError {
     fn from(error: JournalError) -> WriteError {
-        WriteError::Store(error.into())
+        match error {
+            JournalError::Finished => WriteError::Finished,
+            error => WriteError::Store(error.into()),
+        }
     }
 }
 

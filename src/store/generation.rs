@@ -1,9 +1,10 @@
 //! A generation: what all events up to a sequence amount to, in immutable files.
 //!
 //! Two layers, *suppressed* (opted out now) and *released* (came back): each a Roaring set of
-//! subscriber keys and, in the order of the keys, a column with the sequence of each one's
-//! newest event. A further column says since which event each is opted out; it is left out as
-//! long as the two are the same, as they are for everybody with a single event.
+//! subscriber keys and, in the order of the keys, columns: the sequence of each one's newest
+//! event, and the moment since when each is what he is. A further column says since which event
+//! that is; it is left out as long as that is the newest one, as it is for everybody with a
+//! single event.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
 use crate::number::SubscriberKey;
 use crate::snapshot::{Change, SnapshotError, View, merge};
+use crate::time::Timestamp;
 
 /// The layers, by the names of their files.
 pub(super) const LAYERS: [&str; 2] = ["suppressed", "released"];
@@ -34,9 +36,10 @@ pub(super) struct Generation {
 pub(super) struct Layer {
     pub(super) set: View<Mapped>,
     heads: Column,
+    moments: Column,
     since: Option<Column>,
-    /// Where the columns lie, for messages.
-    names: [String; 2],
+    /// The columns' files, in this order.
+    files: [Option<FileInfo>; 3],
     disk: Arc<dyn Disk>,
 }
 
@@ -65,8 +68,7 @@ impl Generation {
     pub(super) fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
         for (layer, opted_out) in [(&self.suppressed, true), (&self.released, false)] {
             if let Some(position) = layer.set.position(key) {
-                let (head, since) = (layer.head(position)?, layer.since(position)?);
-                return Ok(Some(Standing { opted_out, head, since }));
+                return layer.standing(position, opted_out).map(Some);
             }
         }
         Ok(None)
@@ -79,8 +81,9 @@ impl Layer {
         Layer {
             set: View::open(no_buckets).expect("a count of zero buckets is the empty set"),
             heads: Column::empty(identity),
+            moments: Column::empty(identity),
             since: None,
-            names: Default::default(),
+            files: Default::default(),
             disk: disk.clone(),
         }
     }
@@ -114,41 +117,53 @@ impl Layer {
         Ok(Layer {
             set,
             heads: column(&info.heads)?,
+            moments: column(&info.moments)?,
             since: info.since.as_ref().map(column).transpose()?,
-            names: [
-                info.heads.name.clone(),
-                info.since.as_ref().map(|file| file.name.clone()).unwrap_or_default(),
-            ],
+            files: [Some(info.heads.clone()), Some(info.moments.clone()), info.since.clone()],
             disk: disk.clone(),
         })
     }
 
+    /// How the key at a position stands; `opted_out` says which layer this is.
+    pub(super) fn standing(&self, position: u64, opted_out: bool) -> Result<Standing, StoreError> {
+        let head = self.head(position)?;
+        let since_at = self.moments.get(position).map_err(|at| self.damaged(1, at))?;
+        let since = match &self.since {
+            Some(column) => column.get(position).map_err(|at| self.damaged(2, at))? as u64,
+            None => head,
+        };
+        let since_at = Timestamp::from_millis(since_at);
+        Ok(Standing { opted_out, head, since, since_at })
+    }
+
     /// Sequence of the newest event of the key at a position.
     pub(super) fn head(&self, position: u64) -> Result<u64, StoreError> {
-        self.heads.get(position).map_err(|at| self.damaged(0, at))
+        Ok(self.heads.get(position).map_err(|at| self.damaged(0, at))? as u64)
     }
 
-    /// Sequence of the event that began what the key at a position is now.
-    pub(super) fn since(&self, position: u64) -> Result<u64, StoreError> {
-        match &self.since {
-            Some(column) => column.get(position).map_err(|at| self.damaged(1, at)),
-            None => self.head(position),
-        }
-    }
-
-    /// Reads the columns to the end.
+    /// Reads the columns to the end, each page by its own checksum, then as a whole.
     pub(super) fn verify(&self) -> Result<(), StoreError> {
-        self.heads.verify().map_err(|at| self.damaged(0, at))?;
-        let since = self.since.as_ref();
-        since.map_or(Ok(()), |column| column.verify().map_err(|at| self.damaged(1, at)))
+        let columns = [Some(&self.heads), Some(&self.moments), self.since.as_ref()];
+        for (place, (column, file)) in columns.into_iter().zip(&self.files).enumerate() {
+            let (Some(column), Some(file)) = (column, file) else { continue };
+            column.verify().map_err(|at| self.damaged(place, at))?;
+            if hex(xxh3_64(column.bytes())) != file.xxh3 {
+                let what = "it does not match its checksum in the manifest";
+                return Err(self.damaged(place, ColumnDamage { offset: 0, what }));
+            }
+        }
+        Ok(())
     }
 
     fn damaged_column(&self, column: &Column, at: ColumnDamage) -> StoreError {
-        self.damaged(usize::from(!std::ptr::eq(column, &self.heads)), at)
+        let columns = [Some(&self.heads), Some(&self.moments), self.since.as_ref()];
+        let place = columns.iter().position(|it| it.is_some_and(|it| std::ptr::eq(it, column)));
+        self.damaged(place.unwrap_or(0), at)
     }
 
     fn damaged(&self, column: usize, at: ColumnDamage) -> StoreError {
-        StoreError::damaged(self.disk.path_of(&self.names[column]), at.offset, at.what)
+        let name = self.files[column].as_ref().map_or("", |file| &file.name);
+        StoreError::damaged(self.disk.path_of(name), at.offset, at.what)
     }
 }
 
@@ -177,10 +192,9 @@ pub(super) fn write(
     old: &Generation,
     changes: &[(SubscriberKey, Standing)],
     identity: ColumnIdentity,
-    max_sequence: u64,
 ) -> Result<Vec<LayerInfo>, WriteError> {
     let write_layer = |layer: &Layer, name: &str, holds: bool| {
-        LayerWriter { disk, layer, name, holds, changes, identity, max_sequence }.write()
+        LayerWriter { disk, layer, name, holds, changes, identity }.write()
     };
     let (suppressed, released) = rayon::join(
         || write_layer(&old.suppressed, LAYERS[0], true),
@@ -198,7 +212,6 @@ struct LayerWriter<'a> {
     holds: bool,
     changes: &'a [(SubscriberKey, Standing)],
     identity: ColumnIdentity,
-    max_sequence: u64,
 }
 
 /// Where a changed key stands in the old set.
@@ -214,24 +227,23 @@ impl LayerWriter<'_> {
         let names = GenerationNames(self.identity.generation);
         let (count, set) = self.write_set(&names.set(self.name))?;
         let places = self.places();
-        let heads = self.write_column(
-            &names.heads(self.name),
-            count,
-            &places,
-            &self.layer.heads,
-            |standing| standing.head,
-        )?;
+        let column = |name: &str, old: &Column, new: fn(&Standing) -> i64| {
+            self.write_column(name, count, &places, old, new)
+        };
+        let layer = self.layer;
+        let heads = column(&names.heads(self.name), &layer.heads, |it| it.head as i64)?;
+        let moments =
+            column(&names.moments(self.name), &layer.moments, |it| it.since_at.as_millis())?;
         let differs = |(_, standing): &(SubscriberKey, Standing)| {
             standing.opted_out == self.holds && standing.since != standing.head
         };
-        let since = (self.layer.since.is_some() || self.changes.iter().any(differs))
+        let since = (layer.since.is_some() || self.changes.iter().any(differs))
             .then(|| {
-                let old = self.layer.since.as_ref().unwrap_or(&self.layer.heads);
-                let name = names.since(self.name);
-                self.write_column(&name, count, &places, old, |standing| standing.since)
+                let old = layer.since.as_ref().unwrap_or(&layer.heads);
+                column(&names.since(self.name), old, |it| it.since as i64)
             })
             .transpose()?;
-        Ok(LayerInfo { name: self.name.to_owned(), count, set, heads, since })
+        Ok(LayerInfo { name: self.name.to_owned(), count, set, heads, moments, since })
     }
 
     fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {
@@ -283,14 +295,20 @@ impl LayerWriter<'_> {
         count: u64,
         places: &[Place],
         old: &Column,
-        new: impl Fn(&Standing) -> u64,
+        new: fn(&Standing) -> i64,
     ) -> Result<FileInfo, WriteError> {
         let failed = |error| match error {
             CopyError::Output(source) => self.failed(name, source),
             CopyError::Old(at) => self.layer.damaged_column(old, at).into(),
         };
         let out = self.create(name)?;
-        let mut column = ColumnWriter::new(out, self.identity, count, self.max_sequence)
+        let held = self.changes.iter().filter(|(_, standing)| standing.opted_out == self.holds);
+        let bounds = held
+            .map(|(_, standing)| (new(standing), new(standing)))
+            .chain(old.bounds())
+            .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+            .unwrap_or_default();
+        let mut column = ColumnWriter::new(out, self.identity, count, bounds)
             .map_err(|source| self.failed(name, source))?;
         let mut copied = 0;
         for ((_, standing), place) in self.changes.iter().zip(places) {

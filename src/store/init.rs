@@ -86,7 +86,8 @@ pub fn init_on(
     Ok(Initialized::Made)
 }
 
-fn is_unused_segment(disk: &dyn Disk, name: &str) -> Result<bool, WriteError> {
+/// Whether a segment has a header at most.
+pub(super) fn is_unused_segment(disk: &dyn Disk, name: &str) -> Result<bool, WriteError> {
     let length = disk.open(name)?.len()?;
     Ok(length <= crate::journal::format::SEGMENT_HEADER_BYTES as u64)
 }

@@ -24,6 +24,11 @@ impl GenerationNames {
         format!("{layer}-{:010}.heads", self.0)
     }
 
+    /// For each of these keys the moment since when it is what it is.
+    pub(super) fn moments(self, layer: &str) -> String {
+        format!("{layer}-{:010}.moments", self.0)
+    }
+
     /// For each of these keys the sequence of the event since which it is opted out.
     pub(super) fn since(self, layer: &str) -> String {
         format!("{layer}-{:010}.since", self.0)
@@ -62,7 +67,9 @@ impl Entry {
         let Some(number) = number else { return Entry::Foreign };
         let of_generation = |layer: &&str| {
             let names = GenerationNames(number);
-            name == names.set(layer) || name == names.heads(layer) || name == names.since(layer)
+            let files =
+                [names.set(layer), names.heads(layer), names.moments(layer), names.since(layer)];
+            files.iter().any(|file| file == name)
         };
         if name == segment_name(number) {
             Entry::Segment(number)
@@ -89,6 +96,7 @@ mod tests {
             (names.set("suppressed"), Entry::Generation(12)),
             (names.heads("released"), Entry::Generation(12)),
             (names.since("suppressed"), Entry::Generation(12)),
+            (names.moments("released"), Entry::Generation(12)),
             ("MANIFEST".to_owned(), Entry::Manifest),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),

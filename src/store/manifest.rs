@@ -51,6 +51,7 @@ pub(super) struct LayerInfo {
     pub(super) count: u64,
     pub(super) set: FileInfo,
     pub(super) heads: FileInfo,
+    pub(super) moments: FileInfo,
     pub(super) since: Option<FileInfo>,
 }
 

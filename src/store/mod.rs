@@ -33,7 +33,7 @@ pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use reader::Reader;
-pub use standing::Standing;
+pub use standing::{Fact, Standing, decide, lifts, unlifted};
 pub use standings::Clock;
 pub use verify::{Damage, VerifyReport, verify};
 pub use writer::{CompactReport, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX, Writer};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::generation::Generation;
 use super::manifest::Manifest;
-use super::standing::Standing;
+use super::standing::{Fact, Standing, decide};
 use super::standings::{Standings, follow};
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Event, Source};
@@ -199,8 +199,8 @@ impl Reader {
         let Some(standing) = self.standing(key)?.filter(|standing| standing.opted_out) else {
             return Ok(None);
         };
-        let stamp = self.journal.stamp(standing.since)?.ok_or_else(|| self.dangling())?;
-        Ok(Some((stamp.occurred_at, stamp.source)))
+        let source = self.journal.source(standing.since)?.ok_or_else(|| self.dangling())?;
+        Ok(Some((standing.since_at, source)))
     }
 
     /// All events about a subscriber, oldest first.
@@ -228,16 +228,11 @@ impl Reader {
         key: SubscriberKey,
         known: impl Fn(&Record, usize) -> bool,
     ) -> Result<Option<Standing>, StoreError> {
-        use super::standing::{Fact, decide};
         let Some(standing) = self.standing(key)? else { return Ok(None) };
         let mut facts = Vec::new();
         follow(&self.journal, standing.head, |record, row| {
             if known(record, row) {
-                facts.push(Fact {
-                    sequence: record.first_sequence() + row as u64,
-                    action: record.details().action,
-                    occurred_at: record.occurred_at(row),
-                });
+                facts.push(Fact::of_row(record, row));
             }
         })?;
         Ok(decide(&facts))

@@ -51,7 +51,8 @@ impl Standings {
         if entry.continues {
             let layer = &self.generation.suppressed;
             if let Some(position) = layer.set.position(key) {
-                standing.since = layer.since(position)?;
+                let folded = layer.standing(position, true)?;
+                (standing.since, standing.since_at) = (folded.since, folded.since_at);
             }
         }
         Ok(standing)
@@ -118,11 +119,7 @@ impl Standings {
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
         for (row, &number) in record.numbers().iter().enumerate() {
-            let fact = Fact {
-                sequence: record.first_sequence() + row as u64,
-                action: record.details().action,
-                occurred_at: record.occurred_at(row),
-            };
+            let fact = Fact::of_row(record, row);
             self.settle(journal, fold(number, folding), fact, record.previous(row))?;
         }
         Ok(())
@@ -142,7 +139,7 @@ impl Standings {
             Some(entry) => !entry.standing.opted_out,
             None => self.generation.released.set.contains(key),
         };
-        let (head, since) = (fact.sequence, fact.sequence);
+        let (head, since, since_at) = (fact.sequence, fact.sequence, fact.occurred_at);
         let entry = match known {
             // Nothing can lift an opt-out but a resubscribe, so that one more changes no state.
             Some(mut entry) if opts_out && !was_released => {
@@ -150,7 +147,8 @@ impl Standings {
                 entry
             }
             None if opts_out && !was_released => {
-                Entry { standing: Standing { opted_out: true, head, since }, continues: true }
+                let standing = Standing { opted_out: true, head, since, since_at };
+                Entry { standing, continues: true }
             }
             _ => {
                 let mut facts = facts_of(journal, previous)?;
@@ -178,13 +176,7 @@ impl Standings {
 /// Follows a subscriber's history back from the event `sequence`.
 pub(super) fn facts_of(journal: &Journal, sequence: u64) -> Result<Vec<Fact>, StoreError> {
     let mut facts = Vec::new();
-    follow(journal, sequence, |record, row| {
-        facts.push(Fact {
-            sequence: record.first_sequence() + row as u64,
-            action: record.details().action,
-            occurred_at: record.occurred_at(row),
-        });
-    })?;
+    follow(journal, sequence, |record, row| facts.push(Fact::of_row(record, row)))?;
     Ok(facts)
 }
 

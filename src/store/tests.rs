@@ -119,8 +119,12 @@ impl Model {
                 .collect();
             let known = self.events.get(&index).cloned().unwrap_or_default();
             assert_eq!(events, known, "seed {seed}, subscriber {index}");
-            let since = reader.standing(key(index)).unwrap().map(|it| (it.opted_out, it.since));
+            let standing = reader.standing(key(index)).unwrap();
+            let since = standing.map(|it| (it.opted_out, it.since));
             assert_eq!(since, self.since(index), "seed {seed}, subscriber {index}");
+            let moment = standing.map(|it| it.since_at.as_millis());
+            let at = |(_, since)| known.iter().find(|it| it.2 == since).map(|it| it.0);
+            assert_eq!(moment, since.and_then(at), "seed {seed}, subscriber {index}");
         }
         let count = (0..subscribers).filter(|&index| self.is_opted_out(index)).count();
         assert_eq!(reader.len().unwrap(), count as u64, "seed {seed}");
@@ -393,6 +397,102 @@ fn threads_that_append_together_all_get_their_own_receipts() {
         (0..400).map(|index| reader.standing(key(index)).unwrap().unwrap().head).collect();
     let distinct: std::collections::HashSet<u64> = sequences.iter().copied().collect();
     assert_eq!(distinct.len(), 400);
+}
+
+/// On a full disk, calls that share a sync with one that fails are not acknowledged either: what
+/// was written for them is cut off with it.
+#[test]
+fn a_group_with_a_failed_write_acknowledges_nobody() {
+    for room in (1000..5000).step_by(37) {
+        let disk = new_store();
+        let used: usize =
+            disk.list().unwrap().iter().map(|name| disk.bytes(name).unwrap().len()).sum();
+        let store = writer(&disk);
+        disk.set_faults(Faults { capacity: Some(used + room), ..Faults::default() });
+        let acknowledged = std::sync::Mutex::new(Vec::new());
+        std::thread::scope(|scope| {
+            for thread in 0..8 {
+                let (store, acknowledged) = (&store, &acknowledged);
+                scope.spawn(move || {
+                    for index in thread * 100..thread * 100 + 30 {
+                        if store.append(vec![event(index, Action::OptOut, 1)], NOW).is_err() {
+                            break;
+                        }
+                        acknowledged.lock().unwrap().push(index);
+                    }
+                });
+            }
+        });
+        drop(store);
+        disk.set_faults(Faults::default());
+        let disk = disk.after_power_cut();
+        drop(writer(&disk));
+        let reader = reader(&disk);
+        for index in acknowledged.into_inner().unwrap() {
+            assert!(reader.contains(key(index)).unwrap(), "room {room}, subscriber {index}");
+        }
+    }
+}
+
+/// Each sync of a compaction that also seals a segment fails once: whatever the writer then still
+/// acknowledges is seen by fresh readers, and after a power cut.
+#[test]
+fn a_failed_swap_of_the_manifest_ends_the_writer() {
+    for syncs in 0..24 {
+        let disk = new_store();
+        let limits = Limits { compact_seals_bytes: 1, ..Limits::default() };
+        let store = writer(&disk).with_limits(limits);
+        store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+        disk.set_faults(Faults { syncs_left: Some(syncs), ..Faults::default() });
+        let _ = store.compact(NOW);
+        disk.set_faults(Faults::default());
+        let acknowledged = store.append(vec![event(2, Action::OptOut, 1)], NOW).is_ok();
+        drop(store);
+        for disk in [disk.clone(), disk.after_power_cut()] {
+            for _ in 0..2 {
+                let reader = reader(&disk);
+                assert!(reader.contains(key(1)).unwrap(), "{syncs} syncs");
+                assert!(!acknowledged || reader.contains(key(2)).unwrap(), "{syncs} syncs");
+                drop(writer(&disk));
+            }
+        }
+    }
+}
+
+/// A reader saw an event that its writer could not sync and took back; the next writer put
+/// another of the same length in its place.
+#[test]
+fn a_reader_notices_that_what_it_read_was_replaced_by_as_many_other_bytes() {
+    let disk = new_store();
+    let store = writer(&disk);
+    store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    let durable = disk.bytes("journal-0000000001.seg").unwrap().len() as u64;
+    store.append(vec![event(2, Action::OptOut, 1)], NOW).unwrap();
+    let mut follower = reader(&disk);
+    drop(store);
+    disk.open_write("journal-0000000001.seg").unwrap().truncate(durable).unwrap();
+    writer(&disk).append(vec![event(3, Action::OptOut, 1)], NOW).unwrap();
+    follower.refresh().unwrap();
+    for (index, expected) in [(1, true), (2, false), (3, true)] {
+        assert_eq!(follower.contains(key(index)).unwrap(), expected, "subscriber {index}");
+    }
+}
+
+#[test]
+fn moments_of_their_own_are_told_for_each_row_of_a_list() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let rows: Vec<(u64, i64)> = (0..500).map(|index| (index, 7 * index as i64 - 900)).collect();
+    let details = Details::new(Action::OptOut, Source::Import);
+    store.append_bulk(&details, NOW, &mut bulk_of(&rows)).unwrap();
+    for _ in 0..2 {
+        let reader = reader(&disk);
+        for &(index, at) in &rows {
+            let since = reader.opted_out_since(key(index)).unwrap();
+            assert_eq!(since, Some((Timestamp::from_millis(at), Source::Import)));
+        }
+        store.compact(NOW).unwrap();
+    }
 }
 
 /// Every flipped bit of every file: the answers are right, or there are none.
