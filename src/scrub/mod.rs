@@ -268,7 +268,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
         let job = Job {
             set: self.set,
             mode: self.mode,
-            dedupe: self.dedupe,
+            dedupe: self.dedupe && self.mode != Mode::Off,
             region: self.region,
             has_region_column: self.region_column.is_some(),
             folding: self.folding,

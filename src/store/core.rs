@@ -137,6 +137,11 @@ impl Core {
         answers
     }
 
+    /// Ends the writer: it acknowledges nothing more.
+    pub(super) fn give_up(&mut self) {
+        self.journal.give_up();
+    }
+
     /// After a failure: if events were appended past `sequence`, the standings may not have
     /// followed them, and nothing that this writer would do from here on could be relied on.
     fn give_up_past(&mut self, sequence: u64) {
@@ -200,7 +205,9 @@ impl Core {
     ) -> Result<(), WriteError> {
         let details = &events[0].details;
         if let Some(sequence) = self.recorded_before(&events[0])? {
-            receipts.push(Receipt { sequence, outcome: Outcome::Already });
+            let standing = self.standings.standing(self.key(&events[0]))?;
+            let opted_out = standing.is_some_and(|standing| standing.opted_out);
+            receipts.push(Receipt { sequence, outcome: Outcome::Already, opted_out });
             return Ok(());
         }
         let keys: Vec<SubscriberKey> = events.iter().map(|event| self.key(event)).collect();
@@ -230,7 +237,8 @@ impl Core {
                 (Action::Resubscribe, true, false) => Outcome::Resubscribed,
                 (Action::Resubscribe, ..) => Outcome::NotListed,
             };
-            receipts.push(Receipt { sequence: first + row as u64, outcome });
+            let sequence = first + row as u64;
+            receipts.push(Receipt { sequence, outcome, opted_out: is });
         }
         Ok(())
     }

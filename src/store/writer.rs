@@ -76,6 +76,9 @@ pub struct Receipt {
     pub sequence: u64,
     /// What it changed.
     pub outcome: Outcome,
+    /// Whether the subscriber is opted out now. An opt-out that answers "already" may be older
+    /// than the moment at which he came back.
+    pub opted_out: bool,
 }
 
 /// What [`Writer::compact`] did.
@@ -146,6 +149,9 @@ impl Writer {
 
     /// Records events and returns when they are durable, with a receipt for each in their order.
     ///
+    /// Appending never folds the journal by itself: a program that runs for long calls
+    /// [`Writer::compact_if_due`] now and then, when a moment's wait does no harm.
+    ///
     /// # Errors
     ///
     /// When nothing of this call is acknowledged. After a failed write or sync the writer is
@@ -168,17 +174,11 @@ impl Writer {
                 continue;
             }
             queue.is_led = true;
-            let group = std::mem::take(&mut queue.waiting);
+            let lead = Lead { writer: self, group: std::mem::take(&mut queue.waiting) };
             drop(queue);
-            let requests: Vec<_> =
-                group.iter().map(|ticket| (&ticket.events[..], ticket.received_at)).collect();
-            let answers = self.core().commit(&requests);
-            for (ticket, answer) in group.iter().zip(answers) {
-                *lock(&ticket.answer) = Some(answer);
-            }
+            lead.commit();
+            drop(lead);
             queue = lock(&self.queue);
-            queue.is_led = false;
-            self.turn.notify_all();
         }
     }
 
@@ -229,6 +229,37 @@ impl Writer {
 
     fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
+    }
+}
+
+/// The thread that commits for a group. However it ends, everybody of the group gets an answer
+/// and the next thread can lead.
+struct Lead<'a> {
+    writer: &'a Writer,
+    group: Vec<Arc<Ticket>>,
+}
+
+impl Lead<'_> {
+    fn commit(&self) {
+        let requests: Vec<_> =
+            self.group.iter().map(|it| (&it.events[..], it.received_at)).collect();
+        let answers = self.writer.core().commit(&requests);
+        for (ticket, answer) in self.group.iter().zip(answers) {
+            *lock(&ticket.answer) = Some(answer);
+        }
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.writer.core().give_up();
+            for ticket in &self.group {
+                *lock(&ticket.answer) = Some(Err(WriteError::Finished));
+            }
+        }
+        lock(&self.writer.queue).is_led = false;
+        self.writer.turn.notify_all();
     }
 }
 
