@@ -60,9 +60,16 @@ pub(super) fn init_on(
     folding: Folding,
     now: Timestamp,
 ) -> Result<Initialized, WriteError> {
+    // Before the lock, which makes a file: a directory that is somebody else's stays untouched.
+    let is_foreign = |name: &String| Entry::of(name) == Entry::Foreign;
+    let is_manifest = |name: &String| Entry::of(name) == Entry::Manifest;
+    let names = disk.list()?;
+    if names.iter().any(is_foreign) && !names.iter().any(is_manifest) {
+        return Err(WriteError::NotEmpty { path: disk.path_of("") });
+    }
     let _lock = take_lock(disk)?;
     let names = disk.list()?;
-    if names.iter().any(|name| Entry::of(name) == Entry::Manifest) {
+    if names.iter().any(is_manifest) {
         Manifest::read(disk)?;
         return Ok(Initialized::Existed);
     }
