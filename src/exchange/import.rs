@@ -76,7 +76,7 @@ pub enum ImportError {
     #[error(transparent)]
     Input(#[from] ScrubError),
     /// The list can't be read as records.
-    #[error("{file} can't be read to its end")]
+    #[error("{file} can't be read")]
     Table {
         /// The list.
         file: String,
