@@ -22,7 +22,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -138,6 +139,36 @@ pub struct Journal {
     active: ActiveSegment,
     /// Sequence of the event that comes next.
     next_sequence: u64,
+    recent: Arc<RecentRecords>,
+}
+
+/// The records that were looked up last. Those who stand side by side in a list that was imported
+/// twice have their histories in the same two records of many thousand rows: decoding these anew
+/// for each of them took hours for a list of a million.
+#[derive(Debug, Default)]
+struct RecentRecords(Mutex<VecDeque<Arc<Record>>>);
+
+impl RecentRecords {
+    /// A large record takes some megabytes.
+    const RECORDS_MAX: usize = 8;
+
+    fn get(&self, sequence: u64) -> Option<Arc<Record>> {
+        let holds = |record: &&Arc<Record>| {
+            let first = record.first_sequence();
+            (first..first + record.rows() as u64).contains(&sequence)
+        };
+        self.lock().iter().find(holds).cloned()
+    }
+
+    fn put(&self, record: Arc<Record>) {
+        let mut records = self.lock();
+        records.truncate(Self::RECORDS_MAX - 1);
+        records.push_front(record);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Journal {
@@ -173,6 +204,7 @@ impl Journal {
             identity,
             sealed,
             next_sequence,
+            recent: Arc::default(),
         };
         if header.first_sequence.get() != next_sequence {
             return Err(journal.damaged(active, 0, "the segment does not continue the one before"));
@@ -278,10 +310,25 @@ impl Journal {
     /// # Errors
     ///
     /// As [`Journal::event`].
-    pub fn record(&self, sequence: u64) -> Result<Option<Record>, JournalError> {
+    pub fn record(&self, sequence: u64) -> Result<Option<Arc<Record>>, JournalError> {
         self.with_entry(sequence, |entry, file, segment| {
-            self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)
+            self.record_at(sequence, entry, file, segment)
         })
+    }
+
+    fn record_at(
+        &self,
+        sequence: u64,
+        entry: &IndexEntry,
+        file: &dyn DiskFile,
+        segment: u64,
+    ) -> Result<Arc<Record>, JournalError> {
+        if let Some(record) = self.recent.get(sequence) {
+            return Ok(record);
+        }
+        let record = Arc::new(self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)?);
+        self.recent.put(record.clone());
+        Ok(record)
     }
 
     /// When and whence the event of a sequence came, from the index where that suffices.
@@ -295,7 +342,7 @@ impl Journal {
             let occurred_at = if entry.occurred_min == entry.occurred_max {
                 Timestamp::from_millis(entry.occurred_min.get())
             } else {
-                let record = self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)?;
+                let record = self.record_at(sequence, entry, file, segment)?;
                 record.occurred_at((sequence - entry.first_sequence.get()) as usize)
             };
             Ok(Stamp {
@@ -363,7 +410,7 @@ impl Journal {
     /// # Errors
     ///
     /// When a candidate can't be read.
-    pub fn records_of_message(&self, message_id: &str) -> Result<Vec<Record>, JournalError> {
+    pub fn records_of_message(&self, message_id: &str) -> Result<Vec<Arc<Record>>, JournalError> {
         let hash = message_hash(&self.identity.store, message_id);
         let mut sequences = Vec::new();
         for segment in &self.sealed {
