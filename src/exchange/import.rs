@@ -483,7 +483,8 @@ impl<'a> Sink<'a> {
                 let mut added = 0;
                 for &(number, occurred_at) in &rows {
                     let key = fold(number, reader.folding());
-                    added += u64::from(self.would_add(reader, key, occurred_at)?);
+                    added +=
+                        u64::from(self.would_add(reader, key, occurred_at, &details.message_id)?);
                 }
                 (added, rows.len() as u64 - added)
             }
@@ -515,7 +516,7 @@ impl<'a> Sink<'a> {
                 let mut added = false;
                 for (number, occurred_at, _) in numbers {
                     let key = fold(number, reader.folding());
-                    added |= self.would_add(reader, key, occurred_at)?;
+                    added |= self.would_add(reader, key, occurred_at, &details.message_id)?;
                 }
                 Ok(added)
             }
@@ -527,14 +528,17 @@ impl<'a> Sink<'a> {
         reader: &Reader,
         key: SubscriberKey,
         occurred_at: Timestamp,
+        message_id: &str,
     ) -> Result<bool, ImportError> {
-        let is_lifted = |event: &Event| {
-            event.details.action == Action::Resubscribe && event.occurred_at > occurred_at
+        let changes_nothing = |event: &Event| match event.details.action {
+            Action::Resubscribe => event.occurred_at > occurred_at,
+            // The same message is one event.
+            Action::OptOut => !message_id.is_empty() && event.details.message_id == message_id,
         };
         let counts = match reader.standing(key)? {
             None => true,
             Some(standing) if standing.opted_out => false,
-            Some(_) => !reader.history(key)?.iter().any(is_lifted),
+            Some(_) => !reader.history(key)?.iter().any(changes_nothing),
         };
         Ok(counts && self.would_be.insert(key))
     }

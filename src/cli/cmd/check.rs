@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use optout::event::Event;
 use optout::number::{Number, NumberReader};
 use optout::query::{Checker, Explanation, Verdict, explain};
@@ -14,6 +14,8 @@ use super::{for_each_group, refuse_context, shown};
 use crate::args::{Check, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
+
+const UNWRITABLE: &str = "standard output can't be written";
 
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
     refuse_context(&args.context)?;
@@ -26,17 +28,17 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
         let checker = Checker::new(&reader, args.region);
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
             all_allowed &= verdict.is_allowed();
-            if output.is_json() {
-                writeln!(out, "{}", verdict_json(input, verdict))?;
+            let line = if output.is_json() {
+                verdict_json(input, verdict).to_string()
             } else {
-                writeln!(out, "{}", verdict_line(input, verdict))?;
-            }
+                verdict_line(input, verdict)
+            };
+            writeln!(out, "{line}").context(UNWRITABLE)?;
             if let Verdict::Invalid(reason) = verdict {
                 super::record::invalid(input, Some(reason));
             }
         }
-        out.flush()?;
-        Ok(())
+        out.flush().context(UNWRITABLE)
     })?;
     Ok(if args.exit_status && !all_allowed { Exit::NotAllowed } else { Exit::Done })
 }
