@@ -799,9 +799,9 @@ impl Bulk {
     /// Gives each row the sequence that it will get: all rows of the first spelling come first.
     fn number_from(&mut self, first: u64) {
         let mut next = [first; SPELLINGS.len()];
-        for spelling in 1..SPELLINGS.len() {
+        for (spelling, next) in next.iter_mut().enumerate().skip(1) {
             let before = self.rows.iter().filter(|row| usize::from(row.spelling) < spelling);
-            next[spelling] += before.count() as u64;
+            *next += before.count() as u64;
         }
         let number = |row: &BulkRow| {
             let next = &mut next[usize::from(row.spelling)];
