@@ -148,7 +148,7 @@ pub(crate) struct ScopeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct Add {
     /// The numbers, in any spelling; - reads one a line from standard input
-    #[arg(required = true, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "NUMBER")]
     pub(crate) numbers: Vec<String>,
     #[command(flatten)]
     pub(crate) event: EventArgs,
@@ -158,7 +158,7 @@ pub(crate) struct Add {
 #[derive(Debug, Args)]
 pub(crate) struct Resubscribe {
     /// The numbers, in any spelling; - reads one a line from standard input
-    #[arg(required = true, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "NUMBER")]
     pub(crate) numbers: Vec<String>,
     /// Why: how the person said so, and to whom
     #[arg(long, value_name = "TEXT")]
@@ -257,7 +257,7 @@ pub(crate) enum Mode {
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// The numbers, in any spelling; - reads one a line from standard input
-    #[arg(required = true, value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(required = true, value_name = "NUMBER")]
     pub(crate) numbers: Vec<String>,
     /// The region of national numbers, such as MX
     #[arg(long, value_parser = region)]
@@ -273,7 +273,7 @@ pub(crate) struct Check {
 #[derive(Debug, Args)]
 pub(crate) struct Why {
     /// The number, in any spelling
-    #[arg(value_name = "NUMBER", allow_hyphen_values = true)]
+    #[arg(value_name = "NUMBER")]
     pub(crate) number: String,
     /// The region of a national number, such as MX
     #[arg(long, value_parser = region)]

@@ -36,6 +36,11 @@ impl From<Exit> for ExitCode {
 #[error("{0}")]
 pub(crate) struct UsageError(pub(crate) String);
 
+/// A guard of the command's own refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Refusal(pub(crate) String);
+
 impl Exit {
     /// The code for an error: the first in its chain that has one of its own decides.
     pub(crate) fn of(error: &anyhow::Error) -> Exit {
@@ -47,6 +52,9 @@ impl Exit {
         if cause.is::<UsageError>() {
             return Some(Exit::Usage);
         }
+        if cause.is::<Refusal>() {
+            return Some(Exit::Refused);
+        }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             return of_store(error);
         }
@@ -54,6 +62,8 @@ impl Exit {
             return match error {
                 WriteError::Locked { .. } => Some(Exit::Locked),
                 WriteError::NotEmpty { .. } => Some(Exit::Store),
+                // Texts come from options only: spellings are shortened before.
+                WriteError::Text { .. } => Some(Exit::Usage),
                 WriteError::Store(error) => of_store(error),
                 _ => None,
             };

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use anyhow::Context;
 use comfy_table::{CellAlignment, Table, presets};
 use optout::disk::DiskError;
 use owo_colors::OwoColorize;
@@ -50,11 +51,7 @@ impl Output {
 
     /// One JSON value on a line of standard output.
     pub(crate) fn json(&self, value: &impl Serialize) -> anyhow::Result<()> {
-        let mut out = self.stdout();
-        serde_json::to_writer(&mut out, value)?;
-        writeln!(out)?;
-        out.flush()?;
-        Ok(())
+        self.text(&serde_json::to_string(value)?)
     }
 
     /// A table on standard output.
@@ -67,10 +64,13 @@ impl Output {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
+        self.text(&table.to_string())
+    }
+
+    fn text(&self, text: &str) -> anyhow::Result<()> {
         let mut out = self.stdout();
-        writeln!(out, "{table}")?;
-        out.flush()?;
-        Ok(())
+        let written = writeln!(out, "{text}").and_then(|()| out.flush());
+        written.context("standard output can't be written")
     }
 
     /// Words for people, unless they asked for silence.

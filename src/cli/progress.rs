@@ -70,8 +70,6 @@ pub(crate) fn cancel_flag() -> anyhow::Result<Arc<AtomicBool>> {
         signal_hook::flag::register_conditional_default(signal, flag.clone())?;
         signal_hook::flag::register(signal, flag.clone())?;
     }
-    // At a file-size limit a write should fail like any other, not end the process.
-    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
     flag.store(false, Ordering::Relaxed);
     Ok(flag)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::event::{Action, Details};
+use crate::event::{Action, Details, Event};
 use crate::number::{Number, NumberReader, Region, SubscriberKey, fold};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
@@ -76,7 +76,7 @@ pub enum ImportError {
     #[error(transparent)]
     Input(#[from] ScrubError),
     /// The list can't be read as records.
-    #[error("{file} can't be read to its end")]
+    #[error("{file} can't be read")]
     Table {
         /// The list.
         file: String,
@@ -478,7 +478,13 @@ impl<'a> Sink<'a> {
                 let mut added = 0;
                 for &(number, occurred_at) in &rows {
                     let key = fold(number, reader.folding());
-                    added += u64::from(self.would_add(reader, key, occurred_at, received_at)?);
+                    added += u64::from(self.would_add(
+                        reader,
+                        key,
+                        details,
+                        occurred_at,
+                        received_at,
+                    )?);
                 }
                 (added, rows.len() as u64 - added)
             }
@@ -523,7 +529,7 @@ impl<'a> Sink<'a> {
                 .flatten()
                 .map(|&(number, occurred_at, _)| {
                     let key = fold(number, reader.folding());
-                    self.would_add(reader, key, occurred_at, received_at)
+                    self.would_add(reader, key, details, occurred_at, received_at)
                 })
                 .collect(),
         }
@@ -533,19 +539,34 @@ impl<'a> Sink<'a> {
         &mut self,
         reader: &Reader,
         key: SubscriberKey,
+        details: &Details,
         occurred_at: Timestamp,
         received_at: Timestamp,
     ) -> Result<bool, ImportError> {
         let counts = match reader.standing(key)? {
             None => true,
             Some(standing) if standing.opted_out => false,
-            Some(_) => {
-                let mut facts: Vec<Fact> = reader.history(key)?.iter().map(Fact::from).collect();
-                let sequence = reader.sequence() + 1;
-                facts.push(Fact { sequence, action: Action::OptOut, occurred_at, received_at });
-                decide(&facts).is_some_and(|standing| standing.opted_out)
-            }
+            Some(_) => would_count(&reader.history(key)?, details, occurred_at, received_at),
         };
         Ok(counts && self.would_be.insert(key))
     }
+}
+
+/// Whether one more opt-out would opt somebody out who came back.
+fn would_count(
+    history: &[Event],
+    details: &Details,
+    occurred_at: Timestamp,
+    received_at: Timestamp,
+) -> bool {
+    let is_same_message = |event: &Event| {
+        event.details.action == Action::OptOut && event.details.message_id == details.message_id
+    };
+    if !details.message_id.is_empty() && history.iter().any(is_same_message) {
+        return false;
+    }
+    let sequence = history.last().map_or(0, |event| event.sequence) + 1;
+    let mut facts: Vec<Fact> = history.iter().map(Fact::from).collect();
+    facts.push(Fact { sequence, action: Action::OptOut, occurred_at, received_at });
+    decide(&facts).is_some_and(|standing| standing.opted_out)
 }

@@ -3,7 +3,8 @@
 //! Sealed segments are opened when they are first needed; the active one is read whole at
 //! opening and followed as it grows.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
@@ -134,6 +135,44 @@ pub struct Journal {
     pub(super) active: ActiveSegment,
     /// Sequence of the event that comes next.
     pub(super) next_sequence: u64,
+    recent: RecentRecords,
+}
+
+/// The records that were looked up last. Those who stand side by side in a list that was imported
+/// twice have their histories in the same two records of many thousand rows: decoding these anew
+/// for each of them took hours for a list of a million.
+#[derive(Debug, Default)]
+struct RecentRecords(Mutex<VecDeque<Arc<Record>>>);
+
+impl RecentRecords {
+    /// A large record takes some megabytes.
+    const RECORDS_MAX: usize = 8;
+
+    fn get(&self, sequence: u64) -> Option<Arc<Record>> {
+        let holds = |record: &&Arc<Record>| {
+            let first = record.first_sequence();
+            (first..first + record.rows() as u64).contains(&sequence)
+        };
+        self.lock().iter().find(holds).cloned()
+    }
+
+    fn put(&self, record: Arc<Record>) {
+        let mut records = self.lock();
+        records.truncate(Self::RECORDS_MAX - 1);
+        records.push_front(record);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<Record>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A clone begins with none: each journal has seen only what it has read itself, and what another
+/// one read may have been taken back since.
+impl Clone for RecentRecords {
+    fn clone(&self) -> RecentRecords {
+        RecentRecords::default()
+    }
 }
 
 impl Journal {
@@ -170,6 +209,7 @@ impl Journal {
             identity,
             sealed,
             next_sequence,
+            recent: RecentRecords::default(),
         };
         if header.first_sequence.get() != next_sequence {
             return Err(journal.damaged(active, 0, "the segment does not continue the one before"));
@@ -282,10 +322,16 @@ impl Journal {
     /// # Errors
     ///
     /// As [`Journal::event`].
-    pub fn record(&self, sequence: u64) -> Result<Option<Record>, JournalError> {
-        self.with_entry(sequence, |entry, file, segment| {
+    pub fn record(&self, sequence: u64) -> Result<Option<Arc<Record>>, JournalError> {
+        if let Some(record) = self.recent.get(sequence) {
+            return Ok(Some(record));
+        }
+        let record = self.with_entry(sequence, |entry, file, segment| {
             self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)
-        })
+        })?;
+        let record = record.map(Arc::new);
+        record.iter().for_each(|record| self.recent.put(record.clone()));
+        Ok(record)
     }
 
     /// Where the event of a sequence came from, by the index alone.
@@ -357,7 +403,7 @@ impl Journal {
     /// # Errors
     ///
     /// When a candidate can't be read.
-    pub fn records_of_message(&self, message_id: &str) -> Result<Vec<Record>, JournalError> {
+    pub fn records_of_message(&self, message_id: &str) -> Result<Vec<Arc<Record>>, JournalError> {
         let hash = message_hash(&self.identity.store, message_id);
         let mut sequences = Vec::new();
         for segment in &self.sealed {

@@ -19,7 +19,7 @@ pub enum ScrubError {
         source: io::Error,
     },
     /// The input can't be read as records.
-    #[error("{file} can't be read to its end")]
+    #[error("{file} can't be read")]
     Table {
         /// The input.
         file: String,

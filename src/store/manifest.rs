@@ -97,7 +97,7 @@ impl Manifest {
         let bytes = match read_all(disk, MANIFEST, MANIFEST_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.is_missing() => return Err(why_missing(disk)),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(not_a_manifest(disk, error)),
         };
         let path = disk.path_of(MANIFEST);
         let damaged =
@@ -156,6 +156,22 @@ impl Manifest {
         file.sync()?;
         disk.rename(MANIFEST_NEXT, MANIFEST)?;
         disk.sync_directory()
+    }
+}
+
+/// The manifest can't be read: is it the operating system that refuses, or is this no store?
+fn not_a_manifest(disk: &dyn Disk, error: DiskError) -> StoreError {
+    use std::io::ErrorKind;
+    match error.source.kind() {
+        ErrorKind::NotADirectory => {
+            let why = "it is no directory".to_owned();
+            StoreError::NotAStore { path: disk.path_of(""), why }
+        }
+        // A folder, a pipe or a link in its place; or more bytes than any manifest has.
+        ErrorKind::InvalidInput | ErrorKind::InvalidData => {
+            StoreError::damaged(error.path, 0, error.source.to_string())
+        }
+        _ => error.into(),
     }
 }
 

@@ -3,39 +3,43 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::anyhow;
+use anyhow::{Context, anyhow};
 use optout::event::Event;
 use optout::number::{Number, NumberReader};
 use optout::query::{Checker, Explanation, Verdict, explain};
 use optout::store::Reader;
 use serde_json::{Value, json};
 
-use super::{numbers, refuse_context, shown};
+use super::{for_each_group, refuse_context, shown};
 use crate::args::{Check, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
 
+const UNWRITABLE: &str = "standard output can't be written";
+
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
     refuse_context(&args.context)?;
-    let inputs = numbers(&args.numbers)?;
-    let reader = Reader::open(path)?;
-    let checker = Checker::new(&reader, args.region);
+    let mut reader = Reader::open(path)?;
     let mut out = output.stdout();
     let mut all_allowed = true;
-    for inputs in inputs.chunks(4096) {
+    for_each_group(&args.numbers, |inputs| {
+        // Standard input may come slowly: an opt-out of the meantime counts.
+        reader.refresh()?;
+        let checker = Checker::new(&reader, args.region);
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
             all_allowed &= verdict.is_allowed();
-            if output.is_json() {
-                writeln!(out, "{}", verdict_json(input, verdict))?;
+            let line = if output.is_json() {
+                verdict_json(input, verdict).to_string()
             } else {
-                writeln!(out, "{}", verdict_line(input, verdict))?;
-            }
+                verdict_line(input, verdict)
+            };
+            writeln!(out, "{line}").context(UNWRITABLE)?;
             if let Verdict::Invalid(reason) = verdict {
-                super::record::invalid(input, Some(reason))?;
+                super::record::invalid(input, Some(reason));
             }
         }
-    }
-    out.flush()?;
+        out.flush().context(UNWRITABLE)
+    })?;
     Ok(if args.exit_status && !all_allowed { Exit::NotAllowed } else { Exit::Done })
 }
 

@@ -3,6 +3,7 @@
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use anyhow::Context;
 use optout::exchange::{EventWriter, ExportFormat};
 use optout::query::{self, Filter};
 use optout::scrub::output::{OutputFile, publish};
@@ -20,12 +21,12 @@ pub(crate) fn run(path: &Path, args: &Export, output: &Output) -> anyhow::Result
     let reader = Reader::open(path)?;
     filter.up_to = Some(reader.sequence());
     let written = if args.output.as_os_str() == "-" {
-        write(&reader, args, &filter, EventWriter::new(output.stdout(), format, args.mask)?)?.1
+        write(&reader, args, &filter, format, "standard output", output.stdout())?.1
     } else {
         refuse_inside_store(path, &args.output)?;
         let file = BufWriter::with_capacity(1 << 20, OutputFile::create(&args.output, args.force)?);
-        let writer = EventWriter::new(file, format, args.mask)?;
-        let (file, written) = write(&reader, args, &filter, writer)?;
+        let name = args.output.display().to_string();
+        let (file, written) = write(&reader, args, &filter, format, &name, file)?;
         publish(vec![file.into_inner().map_err(|error| error.into_error())?])?;
         written
     };
@@ -37,10 +38,14 @@ fn write<W: Write>(
     reader: &Reader,
     args: &Export,
     filter: &Filter,
-    mut writer: EventWriter<W>,
+    format: ExportFormat,
+    name: &str,
+    out: W,
 ) -> anyhow::Result<(W, u64)> {
+    let refused = || format!("{name} can't be written");
+    let mut writer = EventWriter::new(out, format, args.mask).with_context(refused)?;
     let visit = |event| {
-        writer.write(&event)?;
+        writer.write(&event).with_context(refused)?;
         Ok::<bool, anyhow::Error>(true)
     };
     match args.view {
@@ -48,7 +53,7 @@ fn write<W: Write>(
         View::State => query::states(reader, filter, visit)?,
     }
     let written = writer.written();
-    Ok((writer.finish()?, written))
+    Ok((writer.finish().with_context(refused)?, written))
 }
 
 fn format(args: &Export, output: &Output) -> Result<ExportFormat, UsageError> {

@@ -39,8 +39,7 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
         let update = |progress| bar.update(progress);
         let watch = ImportWatch { progress: Some(&update), cancel: Some(&cancel) };
         let rows = invalid.as_mut().map(|it| &mut it.0 as &mut dyn Write);
-        let report = import(target.borrow(), input, &options, now, rows, &watch)
-            .with_context(|| format!("importing {}", file.display()))?;
+        let report = import(target.borrow(), input, &options, now, rows, &watch)?;
         bar.finish();
         add_up(&mut total, report);
     }

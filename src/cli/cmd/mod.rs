@@ -9,8 +9,9 @@ mod scrub;
 mod stats;
 mod store;
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context;
 use clap::CommandFactory;
@@ -23,6 +24,8 @@ use crate::output::Output;
 /// Carries a command out.
 pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
     let global = &cli.global;
+    // At a file-size limit a write should fail like any other, not end the process.
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default())?;
     match cli.command {
         Command::Init(args) => store::init(store_path(global)?, &args, output),
         Command::Add(args) => record::add(store_path(global)?, &args, output),
@@ -120,25 +123,45 @@ fn refuse_context(context: &ContextArgs) -> Result<(), UsageError> {
     }
 }
 
-/// The numbers of the command line; `-` stands for the lines of standard input.
-fn numbers(given: &[String]) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut numbers = Vec::new();
+/// Numbers handed on at once: they share a sync, and their answers appear together.
+const GROUP_MAX: usize = 10_000;
+
+/// Hands the numbers of the command line on in groups; `-` stands for the lines of standard
+/// input. A group ends where no further line has arrived, so that a line typed by a person is
+/// answered before the next is waited for.
+fn for_each_group(
+    given: &[String],
+    mut visit: impl FnMut(&[Vec<u8>]) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut group = Vec::new();
+    let mut hand_on = |group: &mut Vec<Vec<u8>>| {
+        let visited = if group.is_empty() { Ok(()) } else { visit(group) };
+        group.clear();
+        visited
+    };
     for number in given {
-        if number == "-" {
-            for line in std::io::stdin().lock().split(b'\n') {
-                let mut line = line.context("standard input can't be read")?;
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
-                if !line.trim_ascii().is_empty() {
-                    numbers.push(line);
-                }
+        if number != "-" {
+            group.push(number.clone().into_bytes());
+            continue;
+        }
+        // As large as a pipe, so that a full one is read with one call and shares one sync.
+        let mut input = BufReader::with_capacity(1 << 16, std::io::stdin().lock());
+        loop {
+            if group.len() >= GROUP_MAX || !input.buffer().contains(&b'\n') {
+                hand_on(&mut group)?;
             }
-        } else {
-            numbers.push(number.clone().into_bytes());
+            let mut line = Vec::new();
+            if input.read_until(b'\n', &mut line).context("standard input can't be read")? == 0 {
+                break;
+            }
+            if !line.trim_ascii().is_empty() {
+                let end = line.trim_ascii_end().len();
+                line.truncate(end);
+                group.push(line);
+            }
         }
     }
-    Ok(numbers)
+    hand_on(&mut group)
 }
 
 /// An input as people should see it: what can't be shown is escaped, nothing is longer than a

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use anyhow::Context;
 use optout::event::{Action, Details, Source};
-use optout::number::{NumberReader, Reason};
-use optout::store::{NewEvent, Writer};
+use optout::number::{Number, NumberReader, Reason};
+use optout::store::{NewEvent, Receipt, Writer};
 use optout::time::Timestamp;
 use serde_json::json;
 
-use super::{numbers, refuse_scope, refuse_tier, shown};
+use super::{for_each_group, refuse_scope, refuse_tier, shown};
 use crate::args::{Add, EventArgs, Resubscribe, moment};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -51,9 +51,6 @@ pub(super) fn details(
     Ok(details)
 }
 
-/// Numbers recorded at once: they share a sync, and their receipts appear together.
-const AT_ONCE: usize = 10_000;
-
 fn record(
     path: &Path,
     given: &[String],
@@ -61,13 +58,13 @@ fn record(
     details: &Details,
     output: &Output,
 ) -> anyhow::Result<Exit> {
-    let now = Timestamp::now();
-    let occurred_at = moment(&args.at, &args.tz)?.unwrap_or(now);
-    let inputs = numbers(given)?;
+    let at = moment(&args.at, &args.tz)?;
     let writer = Writer::open(path)?;
     let reader = NumberReader::new(args.region, writer.folding());
     let mut exit = Exit::Done;
-    for inputs in inputs.chunks(AT_ONCE) {
+    for_each_group(given, |inputs| {
+        // Standard input may come slowly: each group is received when it is there.
+        let now = Timestamp::now();
         let mut events = Vec::new();
         for input in inputs {
             for reading in reader.read_all(input) {
@@ -75,19 +72,19 @@ fn record(
                     Some(number) => events.push(NewEvent {
                         number,
                         raw: raw(input),
-                        occurred_at,
+                        occurred_at: at.unwrap_or(now),
                         details: details.clone(),
                     }),
                     None => {
                         exit = Exit::Failed;
-                        invalid(input, reading.status.reason())?;
+                        invalid(input, reading.status.reason());
                     }
                 }
             }
         }
-        append(&writer, events, now, output)?;
-    }
-    writer.compact_if_due(now)?;
+        append(&writer, events, now, output)
+    })?;
+    writer.compact_if_due(Timestamp::now())?;
     Ok(exit)
 }
 
@@ -99,6 +96,12 @@ fn append(
 ) -> anyhow::Result<()> {
     let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
     let receipts = writer.append(events, now)?;
+    acknowledge(&numbers, &receipts, output).context(
+        "the events are recorded, but standard output can't be written to acknowledge them",
+    )
+}
+
+fn acknowledge(numbers: &[Number], receipts: &[Receipt], output: &Output) -> anyhow::Result<()> {
     let mut out = output.stdout();
     for (number, receipt) in numbers.iter().zip(receipts) {
         let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
@@ -115,11 +118,11 @@ fn append(
     Ok(())
 }
 
-/// An unreadable number on standard error.
-pub(super) fn invalid(input: &[u8], reason: Option<Reason>) -> anyhow::Result<()> {
+/// An unreadable number on standard error. That nobody reads it is no reason to leave the other
+/// numbers out.
+pub(super) fn invalid(input: &[u8], reason: Option<Reason>) {
     let reason = reason.map_or("it can't be read", Reason::sentence);
-    writeln!(std::io::stderr(), "invalid: {}: {reason}", shown(input))
-        .context("standard error can't be written")
+    let _ = writeln!(std::io::stderr(), "invalid: {}: {reason}", shown(input));
 }
 
 /// A number as it was written, as an event keeps it.

@@ -1,26 +1,27 @@
 //! `scrub`: recipient lists in, clean lists out.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use optout::scrub::output::{OutputFile, check_paths, publish};
-use optout::scrub::{self, Progress, Report, Scrubber, Sinks};
+use optout::scrub::{self, Progress, Report, ReportOptions, Scrubber, Sinks};
 use optout::store::Reader;
-use serde_json::json;
+use serde::Serialize;
 
 use super::import::open;
 use super::refuse_context;
 use crate::args::{Mode, Scrub};
-use crate::exit::{Exit, UsageError};
+use crate::exit::{Exit, Refusal, UsageError};
 use crate::output::{Output, grouped};
 use crate::progress::{Bar, bytes, cancel_flag};
 
 pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<Exit> {
     refuse_context(&args.context)?;
-    let plan = Plan::new(path, args, output)?;
     let reader = Reader::open(path)?;
+    let plan = Plan::new(path, args, output)?;
     let manifest = reader.manifest();
     if manifest.metadata_release != optout::number::METADATA_RELEASE {
         output.warn(format!(
@@ -43,9 +44,9 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         reports.push(report);
     }
     let total = sum(&reports);
-    let value = report_json(&args.files, &reports, &total)?;
-    outputs.finish(args.report.as_deref(), &value)?;
-    tell(&total, &value, args, &plan, output)?;
+    let report = ReportJson::new(&args.files, &reports, &total);
+    outputs.finish(&report)?;
+    tell(&total, &report, args, &plan, output)?;
     Ok(Exit::Done)
 }
 
@@ -96,11 +97,6 @@ impl Plan {
             Some(out) => in_folder(out, &args.files)?,
         };
         let plan = Plan { kept };
-        let files = plan.files(args);
-        for file in &files {
-            refuse_inside_store(store, file)?;
-        }
-        check_paths(&paths_of(&args.files), &paths_of(&files))?;
         if plan.writes_to_stdout() && output.is_json() {
             let how = "-o - and --json both want standard output: give -o a file";
             return Err(UsageError(how.to_owned()).into());
@@ -109,6 +105,15 @@ impl Plan {
             let how = "--suppressed and --invalid take the rows of one list: scrub them one by one";
             return Err(UsageError(how.to_owned()).into());
         }
+        let files = plan.files(args);
+        for file in &files {
+            refuse_inside_store(store, file)?;
+        }
+        if let Some(folder) = args.output.as_ref().filter(|_| args.files.len() > 1) {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("the folder {} can't be made", folder.display()))?;
+        }
+        check_paths(&paths_of(&args.files), &paths_of(&files))?;
         Ok(plan)
     }
 
@@ -150,8 +155,6 @@ impl Plan {
 
 /// Several lists keep their names in a folder.
 fn in_folder(folder: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<Option<Target>>> {
-    fs::create_dir_all(folder)
-        .with_context(|| format!("the folder {} can't be made", folder.display()))?;
     files
         .iter()
         .map(|file| {
@@ -171,17 +174,13 @@ pub(super) fn paths_of(files: &[PathBuf]) -> Vec<&Path> {
 
 /// An output in the store's own directory could replace one of its files.
 pub(super) fn refuse_inside_store(store: &Path, file: &Path) -> anyhow::Result<()> {
-    let folder = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let inside = match (fs::canonicalize(store), fs::canonicalize(folder)) {
-        (Ok(store), Ok(folder)) => folder.starts_with(store),
-        _ => false,
-    };
-    if inside {
+    let Ok(store) = fs::canonicalize(store) else { return Ok(()) };
+    // The folder may be one that the run makes: then the nearest one that is there tells.
+    let absolute = std::path::absolute(file)?;
+    let folder = absolute.ancestors().skip(1).find_map(|folder| fs::canonicalize(folder).ok());
+    if folder.is_some_and(|folder| folder.starts_with(&store)) {
         let how = format!("{} lies in the store: write somewhere else", file.display());
-        return Err(UsageError(how).into());
+        return Err(Refusal(how).into());
     }
     Ok(())
 }
@@ -219,10 +218,11 @@ impl Outputs {
     }
 
     /// Writes the report and gives all files their names.
-    fn finish(mut self, report: Option<&Path>, value: &serde_json::Value) -> anyhow::Result<()> {
-        if let (Some(file), Some(path)) = (&mut self.report, report) {
-            writeln!(file, "{value:#}")
-                .with_context(|| format!("{} can't be written", path.display()))?;
+    fn finish(mut self, report: &ReportJson<'_>) -> anyhow::Result<()> {
+        if let Some(file) = &mut self.report {
+            let text = serde_json::to_string_pretty(report)?;
+            writeln!(file, "{text}")
+                .with_context(|| format!("{} can't be written", file.path().display()))?;
         }
         let kept = self.kept.into_iter().filter_map(|kept| match kept {
             Kept::File(file) => Some(file),
@@ -251,38 +251,74 @@ fn sum(reports: &[Report]) -> Report {
     total
 }
 
-/// The report as it is written: for several lists the sum, and each under `files`.
-fn report_json(
-    files: &[PathBuf],
-    reports: &[Report],
-    total: &Report,
-) -> anyhow::Result<serde_json::Value> {
-    let mut value = serde_json::to_value(total)?;
-    value["options"]["category"] = json!("marketing");
-    if files.len() > 1 {
-        let each = files
-            .iter()
-            .zip(reports)
-            .map(|(file, report)| {
-                let mut value = serde_json::to_value(report)?;
-                value["file"] = json!(file.display().to_string());
-                Ok(value)
-            })
-            .collect::<serde_json::Result<Vec<_>>>()?;
-        value["files"] = json!(each);
+/// The report as it is written, the counts first; for several lists their sum, and each under
+/// `files`.
+#[derive(Serialize)]
+struct ReportJson<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<String>,
+    rows: u64,
+    kept: u64,
+    suppressed: u64,
+    invalid: u64,
+    duplicates: u64,
+    exempt: u64,
+    written: u64,
+    invalid_reasons: &'a BTreeMap<String, u64>,
+    generation: u64,
+    sequence: u64,
+    elapsed_ms: u64,
+    options: OptionsJson<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    files: Vec<ReportJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct OptionsJson<'a> {
+    category: &'static str,
+    #[serde(flatten)]
+    scrub: &'a ReportOptions,
+}
+
+impl<'a> ReportJson<'a> {
+    fn new(files: &[PathBuf], reports: &'a [Report], total: &'a Report) -> ReportJson<'a> {
+        let mut report = ReportJson::of(total, None);
+        if files.len() > 1 {
+            let each = reports.iter().zip(files);
+            report.files = each.map(|(report, file)| ReportJson::of(report, Some(file))).collect();
+        }
+        report
     }
-    Ok(value)
+
+    fn of(report: &'a Report, file: Option<&PathBuf>) -> ReportJson<'a> {
+        ReportJson {
+            file: file.map(|file| file.display().to_string()),
+            rows: report.rows,
+            kept: report.kept,
+            suppressed: report.suppressed,
+            invalid: report.invalid,
+            duplicates: report.duplicates,
+            exempt: report.exempt,
+            written: report.written,
+            invalid_reasons: &report.invalid_reasons,
+            generation: report.generation,
+            sequence: report.sequence,
+            elapsed_ms: report.elapsed_ms,
+            options: OptionsJson { category: "marketing", scrub: &report.options },
+            files: Vec::new(),
+        }
+    }
 }
 
 fn tell(
     total: &Report,
-    value: &serde_json::Value,
+    report: &ReportJson<'_>,
     args: &Scrub,
     plan: &Plan,
     output: &Output,
 ) -> anyhow::Result<()> {
     if output.is_json() {
-        output.json(value)?;
+        output.json(report)?;
     } else if !plan.writes_to_stdout() {
         output.table(&["scrubbed", "rows"], table_rows(total))?;
     }

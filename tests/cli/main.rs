@@ -1,0 +1,17 @@
+//! The command line as scripts see it: the real binary in fresh directories, whole outputs and
+//! exit codes.
+//!
+//! - `stores`: init, compact, verify; stores that are missing, damaged, newer or held.
+//! - `records`: add, resubscribe, check, why.
+//! - `imports`: lists in.
+//! - `scrubs`: recipient lists in, clean lists out.
+//! - `answers`: export, stats, normalize, completions, man.
+//! - `faults`: full disks, closed pipes, files that change.
+
+mod answers;
+mod faults;
+mod harness;
+mod imports;
+mod records;
+mod scrubs;
+mod stores;

@@ -1,0 +1,158 @@
+//! What standard output has acknowledged is there after a kill -9 at any moment.
+//!
+//! The real binary records and folds, is killed, and the store is then read through the library:
+//! every acknowledged event is in it, everything in it was asked for, and every byte verifies.
+
+#![expect(clippy::print_stderr, reason = "random tests print their seed")]
+
+use std::collections::HashSet;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use optout::number::{Folding, Number, SubscriberKey, fold};
+use optout::query::{self, Filter};
+use optout::store::{self, Reader, StoreError};
+use optout::time::Timestamp;
+
+const CYCLES: u64 = 200;
+/// Numbers handed to a process that adds: more than it can record before it is killed.
+const NUMBERS_EACH: u64 = 400;
+const FIRST_NUMBER: u64 = 525_500_000_000;
+
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        let seed = std::env::var("OPTOUT_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+        let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let seed = seed.unwrap_or(since.as_nanos() as u64 | 1);
+        eprintln!("kill: OPTOUT_TEST_SEED={seed}");
+        Random(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+}
+
+#[derive(Default)]
+struct Story {
+    /// How many numbers were handed to some process, from the first on.
+    attempted: u64,
+    /// What came back: sequence and number.
+    acknowledged: Vec<(u64, Number)>,
+    compactions: u64,
+}
+
+#[test]
+fn nothing_acknowledged_is_lost_by_two_hundred_kills() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = folder.path().join("store");
+    store::init(&store, Folding::default(), Timestamp::now()).unwrap();
+    let mut random = Random::new();
+    let mut story = Story::default();
+    for cycle in 0..CYCLES {
+        if random.below(4) == 0 {
+            story.compactions += u64::from(compact_and_kill(&store, &mut random));
+        } else {
+            add_and_kill(&store, &mut random, &mut story);
+        }
+        check(&store, &story, cycle);
+    }
+    let acknowledged = story.acknowledged.len() as u64;
+    let (attempted, compactions) = (story.attempted, story.compactions);
+    eprintln!("{acknowledged} of {attempted} acknowledged, {compactions} folds completed");
+    assert!(acknowledged > CYCLES, "the processes were killed too early to tell anything");
+    assert!(acknowledged < attempted, "the processes were killed too late to tell anything");
+}
+
+fn spawn(store: &Path, verb: &[&str]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_optout"))
+        .arg("--store")
+        .arg(store)
+        .args(verb)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Hands numbers on a few at a time, so that many groups are recorded, and kills at some moment.
+fn add_and_kill(store: &Path, random: &mut Random, story: &mut Story) {
+    let first = FIRST_NUMBER + story.attempted;
+    story.attempted += NUMBERS_EACH;
+    let each = 1 + random.below(20);
+    let mut child = spawn(store, &["add", "-"]);
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let text = thread::scope(|scope| {
+        scope.spawn(move || {
+            let numbers: Vec<u64> = (first..first + NUMBERS_EACH).collect();
+            for numbers in numbers.chunks(each as usize) {
+                let lines: String = numbers.iter().map(|number| format!("+{number}\n")).collect();
+                if stdin.write_all(lines.as_bytes()).is_err() {
+                    return;
+                }
+                thread::sleep(Duration::from_micros(500));
+            }
+        });
+        let reading = scope.spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            text
+        });
+        thread::sleep(Duration::from_micros(random.below(60_000)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reading.join().unwrap()
+    });
+    // A last line without its end is no acknowledgement yet.
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    for line in whole.lines() {
+        let fields: Vec<&str> = line.split('\t').collect();
+        let [sequence, number, "added"] = fields[..] else { panic!("{line}") };
+        let number = number.strip_prefix('+').unwrap().parse().unwrap();
+        let number = Number::from_e164(number).unwrap();
+        story.acknowledged.push((sequence.parse().unwrap(), number));
+    }
+}
+
+/// Whether it was done before the kill.
+fn compact_and_kill(store: &Path, random: &mut Random) -> bool {
+    let mut child = spawn(store, &["compact"]);
+    thread::sleep(Duration::from_micros(random.below(30_000)));
+    child.kill().unwrap();
+    child.wait().unwrap().success()
+}
+
+fn check(store: &Path, story: &Story, cycle: u64) {
+    let report = store::verify(store).unwrap();
+    assert!(report.is_sound(), "cycle {cycle}: {:?}", report.damages);
+    let reader = Reader::open(store).unwrap();
+
+    let mut recorded = HashSet::new();
+    query::events::<StoreError>(&reader, &Filter::default(), |event| {
+        recorded.insert((event.sequence, event.number));
+        Ok(true)
+    })
+    .unwrap();
+    let numbers = FIRST_NUMBER..FIRST_NUMBER + story.attempted;
+    assert!(recorded.iter().all(|(_, number)| numbers.contains(&number.get())), "cycle {cycle}");
+    assert_eq!(recorded.len() as u64, reader.sequence(), "cycle {cycle}");
+    assert_eq!(reader.len().unwrap(), reader.sequence(), "cycle {cycle}");
+
+    let lost = story.acknowledged.iter().find(|event| !recorded.contains(event));
+    assert_eq!(lost, None, "cycle {cycle}");
+    let keys: Vec<SubscriberKey> =
+        story.acknowledged.iter().map(|&(_, number)| fold(number, reader.folding())).collect();
+    let mut found = vec![false; keys.len()];
+    reader.contains_batch(&keys, &mut found).unwrap();
+    assert!(found.iter().all(|&found| found), "cycle {cycle}: somebody can be sent to again");
+}
