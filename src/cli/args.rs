@@ -347,7 +347,7 @@ pub(crate) enum View {
 pub(crate) struct Stats {
     #[command(flatten)]
     pub(crate) range: RangeArgs,
-    /// What to count by; without it, an overview of the store
+    /// What to count by; without it, the whole range, or an overview of the store
     #[arg(long, value_enum)]
     pub(crate) by: Option<By>,
 }

@@ -183,6 +183,11 @@ impl Core {
         self.manifest.folding()
     }
 
+    /// The release of the phone metadata by which the store's numbers were read.
+    pub(super) fn metadata_release(&self) -> &str {
+        &self.manifest.metadata_release
+    }
+
     /// Sequence of the newest event.
     pub(super) fn sequence(&self) -> u64 {
         self.journal.journal().sequence()

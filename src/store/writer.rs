@@ -142,6 +142,11 @@ impl Writer {
         self.core().folding()
     }
 
+    /// The release of the phone metadata by which the store's numbers were read.
+    pub fn metadata_release(&self) -> String {
+        self.core().metadata_release().to_owned()
+    }
+
     /// Sequence of the newest event.
     pub fn sequence(&self) -> u64 {
         self.core().sequence()

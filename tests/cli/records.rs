@@ -16,7 +16,10 @@ fn add_acknowledges_each_number_with_its_sequence() {
     let again = place.run(&["add", "5215512345678", "+34600123456"]);
     assert_eq!(again.exits(0), "3\t+5215512345678\talready\n4\t+34600123456\tadded\n");
     let json = place.run(&["--json", "add", "+34600123457"]).json();
-    assert_eq!(json, json!({"sequence": 5, "number": "+34600123457", "outcome": "added"}));
+    assert_eq!(
+        json,
+        json!({"sequence": 5, "number": "+34600123457", "outcome": "added", "opted_out": true})
+    );
 }
 
 #[test]

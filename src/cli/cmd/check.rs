@@ -7,10 +7,9 @@ use anyhow::{Context, anyhow};
 use optout::event::Event;
 use optout::number::{Number, NumberReader};
 use optout::query::{Checker, Explanation, Verdict, explain};
-use optout::store::Reader;
 use serde_json::{Value, json};
 
-use super::{for_each_group, refuse_context, shown};
+use super::{for_each_group, open_reader, refuse_context, shown};
 use crate::args::{Check, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -19,7 +18,7 @@ const UNWRITABLE: &str = "standard output can't be written";
 
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
     refuse_context(&args.context)?;
-    let mut reader = Reader::open(path)?;
+    let mut reader = open_reader(path, output)?;
     let mut out = output.stdout();
     let mut all_allowed = true;
     for_each_group(&args.numbers, |inputs| {
@@ -72,7 +71,7 @@ fn verdict_json(input: &[u8], verdict: Verdict) -> Value {
 
 pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
     let at = moment(&args.at, &args.tz)?;
-    let reader = Reader::open(path)?;
+    let reader = open_reader(path, output)?;
     let reading = NumberReader::new(args.region, reader.folding()).read(args.number.as_bytes());
     let (Some(number), Some(key)) = (reading.number, reading.key) else {
         let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());

@@ -10,6 +10,7 @@ use optout::scrub::output::{OutputFile, publish};
 use optout::store::{Clock, Reader};
 use optout::time::TimeRange;
 
+use super::open_reader;
 use super::scrub::refuse_inside_store;
 use crate::args::{self, Export, RangeArgs, View};
 use crate::exit::{Exit, UsageError};
@@ -18,7 +19,7 @@ use crate::output::{Output, grouped};
 pub(crate) fn run(path: &Path, args: &Export, output: &Output) -> anyhow::Result<Exit> {
     let format = format(args, output)?;
     let mut filter = filter(&args.range)?;
-    let reader = Reader::open(path)?;
+    let reader = open_reader(path, output)?;
     filter.up_to = Some(reader.sequence());
     let written = if args.output.as_os_str() == "-" {
         write(&reader, args, &filter, format, "standard output", output.stdout())?.1

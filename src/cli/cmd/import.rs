@@ -13,6 +13,7 @@ use optout::time::Timestamp;
 
 use super::record::details;
 use super::scrub::{paths_of, refuse_inside_store};
+use super::{open_reader, open_writer};
 use crate::args::{Import, moment};
 use crate::exit::{Exit, UsageError};
 use crate::output::{Output, grouped};
@@ -29,7 +30,7 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
         occurred_at: moment(&args.event.at, &args.event.tz)?.unwrap_or(now),
         details: details(&args.event, Action::OptOut, Source::Import)?,
     };
-    let target = Target::open(path, args.dry_run)?;
+    let target = Target::open(path, args.dry_run, output)?;
     let mut invalid = Invalid::open(path, args)?;
     let cancel = cancel_flag()?;
     let mut total = ImportReport::default();
@@ -55,11 +56,11 @@ enum Target {
 }
 
 impl Target {
-    fn open(path: &Path, dry_run: bool) -> anyhow::Result<Target> {
+    fn open(path: &Path, dry_run: bool, output: &Output) -> anyhow::Result<Target> {
         Ok(if dry_run {
-            Target::DryRun(Box::new(Reader::open(path)?))
+            Target::DryRun(Box::new(open_reader(path, output)?))
         } else {
-            Target::Store(Box::new(Writer::open(path)?))
+            Target::Store(Box::new(open_writer(path, output)?))
         })
     }
 
@@ -134,8 +135,9 @@ fn tell(report: &ImportReport, args: &Import, output: &Output) -> anyhow::Result
     }
     if report.unreadable_times > 0 {
         output.warn(format!(
-            "{} rows have a time that can't be read; they count as of the time of the import",
-            grouped(report.unreadable_times)
+            "{} rows have a time that can't be read; they count as of {}",
+            grouped(report.unreadable_times),
+            args.event.at.as_deref().unwrap_or("the time of the import")
         ));
     }
     if report.invalid > 0 && args.invalid.is_none() {

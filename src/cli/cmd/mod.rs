@@ -16,6 +16,8 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::CommandFactory;
 use optout::event::Tier;
+use optout::number::METADATA_RELEASE;
+use optout::store::{Reader, Writer};
 
 use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs};
 use crate::exit::{Exit, UsageError};
@@ -81,6 +83,29 @@ fn store_path(global: &Global) -> anyhow::Result<&Path> {
         let how = "no store was named: give --store DIR, or set OPTOUT_STORE";
         UsageError(how.to_owned()).into()
     })
+}
+
+/// Opens the store for questions.
+fn open_reader(path: &Path, output: &Output) -> anyhow::Result<Reader> {
+    let reader = Reader::open(path)?;
+    warn_of_other_metadata(&reader.manifest().metadata_release, output);
+    Ok(reader)
+}
+
+/// Opens the store for recording.
+fn open_writer(path: &Path, output: &Output) -> anyhow::Result<Writer> {
+    let writer = Writer::open(path)?;
+    warn_of_other_metadata(&writer.metadata_release(), output);
+    Ok(writer)
+}
+
+fn warn_of_other_metadata(release: &str, output: &Output) {
+    if release != METADATA_RELEASE {
+        output.warn(format!(
+            "the store was made with phone metadata {release}, this release reads numbers by \
+             {METADATA_RELEASE}: a few numbers in a hundred thousand may be read differently"
+        ));
+    }
 }
 
 /// Options that later releases give a meaning are refused, so that nobody believes in a reach

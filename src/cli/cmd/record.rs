@@ -6,11 +6,11 @@ use std::path::Path;
 use anyhow::Context;
 use optout::event::{Action, Details, Source};
 use optout::number::{Number, NumberReader, Reason};
-use optout::store::{NewEvent, Receipt, Writer};
+use optout::store::{NewEvent, Outcome, Receipt, Writer};
 use optout::time::Timestamp;
 use serde_json::json;
 
-use super::{for_each_group, refuse_scope, refuse_tier, shown};
+use super::{for_each_group, open_writer, refuse_scope, refuse_tier, shown};
 use crate::args::{Add, EventArgs, Resubscribe, moment};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -59,7 +59,7 @@ fn record(
     output: &Output,
 ) -> anyhow::Result<Exit> {
     let at = moment(&args.at, &args.tz)?;
-    let writer = Writer::open(path)?;
+    let writer = open_writer(path, output)?;
     let reader = NumberReader::new(args.region, writer.folding());
     let mut exit = Exit::Done;
     for_each_group(given, |inputs| {
@@ -98,7 +98,16 @@ fn append(
     let receipts = writer.append(events, now)?;
     acknowledge(&numbers, &receipts, output).context(
         "the events are recorded, but standard output can't be written to acknowledge them",
-    )
+    )?;
+    for (number, receipt) in numbers.iter().zip(receipts) {
+        if receipt.outcome == Outcome::Already && !receipt.opted_out {
+            output.warn(format!(
+                "{number} is not opted out: it came back later than this opt-out happened (see \
+                 `optout why {number}`)"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn acknowledge(numbers: &[Number], receipts: &[Receipt], output: &Output) -> anyhow::Result<()> {
@@ -107,7 +116,10 @@ fn acknowledge(numbers: &[Number], receipts: &[Receipt], output: &Output) -> any
         let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
         if output.is_json() {
             let line = json!({
-                "sequence": sequence, "number": number.to_string(), "outcome": outcome
+                "sequence": sequence,
+                "number": number.to_string(),
+                "outcome": outcome,
+                "opted_out": receipt.opted_out,
             });
             writeln!(out, "{line}")?;
         } else {

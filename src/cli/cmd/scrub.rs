@@ -12,7 +12,7 @@ use optout::store::Reader;
 use serde::Serialize;
 
 use super::import::open;
-use super::refuse_context;
+use super::{open_reader, refuse_context};
 use crate::args::{Mode, Scrub};
 use crate::exit::{Exit, Refusal, UsageError};
 use crate::output::{Output, grouped};
@@ -20,17 +20,12 @@ use crate::progress::{Bar, bytes, cancel_flag};
 
 pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<Exit> {
     refuse_context(&args.context)?;
-    let reader = Reader::open(path)?;
-    let plan = Plan::new(path, args, output)?;
-    let manifest = reader.manifest();
-    if manifest.metadata_release != optout::number::METADATA_RELEASE {
-        output.warn(format!(
-            "the store was made with phone metadata {}, this release reads numbers by {}: a few \
-             numbers in a hundred thousand may be read differently",
-            manifest.metadata_release,
-            optout::number::METADATA_RELEASE
-        ));
+    if args.mode == Mode::Off && args.dedupe {
+        let how = "--mode off writes every row, --dedupe takes rows out: give one of them";
+        return Err(UsageError(how.to_owned()).into());
     }
+    let reader = open_reader(path, output)?;
+    let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;
     let mut outputs = plan.create(args)?;
     let mut reports = Vec::new();

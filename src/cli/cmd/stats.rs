@@ -7,15 +7,27 @@ use optout::store::Reader;
 use serde_json::json;
 
 use super::export::filter;
+use super::open_reader;
 use crate::args::{self, Stats};
 use crate::exit::Exit;
 use crate::output::{Output, grouped};
 
 pub(crate) fn run(path: &Path, args: &Stats, output: &Output) -> anyhow::Result<Exit> {
     let mut filter = filter(&args.range)?;
-    let reader = Reader::open(path)?;
+    let reader = open_reader(path, output)?;
     filter.up_to = Some(reader.sequence());
+    let is_range = [&args.range.from, &args.range.to].iter().any(|it| it.is_some())
+        || args.range.source.is_some();
     match args.by {
+        None if is_range => {
+            let total = query::stats(&reader, &filter, By::Source, &args.range.tz)?.total;
+            if output.is_json() {
+                output.json(&total)?;
+                return Ok(Exit::Done);
+            }
+            let row = vec![grouped(total.opt_outs), grouped(total.resubscribes)];
+            output.table(&["opt-outs", "resubscribes"], vec![row])?;
+        }
         None => overview(&reader, output)?,
         Some(by) => {
             let stats = query::stats(&reader, &filter, by_of(by), &args.range.tz)?;
