@@ -431,7 +431,12 @@ impl Core {
         let store = self.manifest.store_id().unwrap_or_default();
         let identity = ColumnIdentity { store, generation: next.generation };
         let old = self.standings.generation.clone();
-        next.layers = generation::write(&*self.disk, &old, changes, identity)?;
+        let written = generation::write(&*self.disk, &old, changes, identity);
+        if written.is_err() {
+            // Half a generation on a full disk is room that somebody waits for.
+            let _ = self.remove_unfinished();
+        }
+        next.layers = written?;
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);

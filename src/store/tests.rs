@@ -347,6 +347,21 @@ fn a_full_disk_loses_nothing_acknowledged() {
     }
 }
 
+#[test]
+fn half_a_generation_on_a_full_disk_is_removed_and_the_writer_goes_on() {
+    let disk = new_store();
+    let store = writer(&disk);
+    store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    let before = disk.list().unwrap();
+    let used: usize = before.iter().map(|name| disk.bytes(name).unwrap().len()).sum();
+    disk.set_faults(Faults { capacity: Some(used + 10), ..Faults::default() });
+    assert!(store.compact(NOW).is_err());
+    assert_eq!(disk.list().unwrap(), before);
+    disk.set_faults(Faults::default());
+    store.append(vec![event(2, Action::OptOut, 1)], NOW).unwrap();
+    assert_eq!(store.compact(NOW).unwrap().opted_out, 2);
+}
+
 /// Every sync of a compaction fails once, then the power is cut there.
 #[test]
 fn a_compaction_interrupted_anywhere_leaves_the_store_as_it_was_or_complete() {
