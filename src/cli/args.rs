@@ -27,23 +27,26 @@ Exit codes:
   5   refused by a guard: an output exists, is the input …
   10  check --exit-status: somebody is not allowed";
 
+/// Where help lists the options that every command has.
+const COMMON: &str = "Common options";
+
 /// Options of every command.
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The directory of the store
-    #[arg(long, env = "OPTOUT_STORE", global = true, value_name = "DIR")]
+    #[arg(long, env = "OPTOUT_STORE", global = true, help_heading = COMMON, value_name = "DIR")]
     pub(crate) store: Option<PathBuf>,
     /// Machine-readable standard output
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) json: bool,
     /// No words on standard error but errors and warnings
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = COMMON)]
     pub(crate) quiet: bool,
     /// No progress bars
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = COMMON)]
     pub(crate) no_progress: bool,
     /// Colours on standard error; NO_COLOR is honoured too
-    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, help_heading = COMMON, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
     pub(crate) color: ColorChoice,
 }
 

@@ -57,6 +57,22 @@ pub struct ImportReport {
     pub invalid_reasons: BTreeMap<&'static str, u64>,
 }
 
+impl ImportReport {
+    /// Adds what the next list of the same import did.
+    pub fn add(&mut self, next: ImportReport) {
+        self.rows += next.rows;
+        self.added += next.added;
+        self.already += next.already;
+        self.invalid += next.invalid;
+        self.blank += next.blank;
+        self.sequence = next.sequence;
+        self.unreadable_times += next.unreadable_times;
+        for (reason, count) in next.invalid_reasons {
+            *self.invalid_reasons.entry(reason).or_default() += count;
+        }
+    }
+}
+
 /// A row that was not recorded.
 struct Rejected {
     /// The line on which it begins.

@@ -35,6 +35,23 @@ pub struct Report {
     pub options: ReportOptions,
 }
 
+impl Report {
+    /// Adds the counts of another list that was scrubbed with the same options.
+    pub fn add(&mut self, other: &Report) {
+        self.rows += other.rows;
+        self.kept += other.kept;
+        self.suppressed += other.suppressed;
+        self.invalid += other.invalid;
+        self.duplicates += other.duplicates;
+        self.exempt += other.exempt;
+        self.written += other.written;
+        self.elapsed_ms += other.elapsed_ms;
+        for (reason, count) in &other.invalid_reasons {
+            *self.invalid_reasons.entry(reason.clone()).or_default() += count;
+        }
+    }
+}
+
 /// The options that a report repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReportOptions {

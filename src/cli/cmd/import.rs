@@ -42,7 +42,7 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
         let rows = invalid.as_mut().map(|it| &mut it.0 as &mut dyn Write);
         let report = import(target.borrow(), input, &options, now, rows, &watch)?;
         bar.finish();
-        add_up(&mut total, report);
+        total.add(report);
     }
     invalid.map_or(Ok(()), Invalid::publish)?;
     tell(&total, args, output)?;
@@ -100,19 +100,6 @@ pub(super) fn open(file: &PathBuf) -> anyhow::Result<Input> {
         Ok(Input::reader("standard input", std::io::stdin()))
     } else {
         Ok(Input::open(file)?)
-    }
-}
-
-fn add_up(total: &mut ImportReport, report: ImportReport) {
-    total.rows += report.rows;
-    total.added += report.added;
-    total.already += report.already;
-    total.invalid += report.invalid;
-    total.blank += report.blank;
-    total.sequence = report.sequence;
-    total.unreadable_times += report.unreadable_times;
-    for (reason, count) in report.invalid_reasons {
-        *total.invalid_reasons.entry(reason).or_default() += count;
     }
 }
 

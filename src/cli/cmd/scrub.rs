@@ -230,19 +230,7 @@ impl Outputs {
 
 fn sum(reports: &[Report]) -> Report {
     let mut total = reports[0].clone();
-    for report in &reports[1..] {
-        total.rows += report.rows;
-        total.kept += report.kept;
-        total.suppressed += report.suppressed;
-        total.invalid += report.invalid;
-        total.duplicates += report.duplicates;
-        total.exempt += report.exempt;
-        total.written += report.written;
-        total.elapsed_ms += report.elapsed_ms;
-        for (reason, count) in &report.invalid_reasons {
-            *total.invalid_reasons.entry(reason.clone()).or_default() += count;
-        }
-    }
+    reports[1..].iter().for_each(|report| total.add(report));
     total
 }
 
