@@ -110,34 +110,41 @@ impl NumberReader {
     /// rejected.
     pub fn read_all(&self, input: &[u8]) -> Vec<Reading> {
         let whole = self.read(input);
-        if whole.ambiguous {
-            return std::iter::once(whole).chain([self.read_otherwise(input)]).collect();
-        }
         if whole.status != Status::Rejected(Reason::TwoNumbers) {
-            return vec![whole];
+            return self.with_others(whole, input);
         }
         let parts = parts(input);
         if parts.is_empty() {
             return vec![whole];
         }
-        parts.iter().map(|part| self.read(part.as_bytes())).collect()
+        let read = |part: &String| self.with_others(self.read(part.as_bytes()), part.as_bytes());
+        parts.iter().flat_map(read).collect()
     }
 
-    /// The second reading of a cell that can be read in two ways; rejected when letters leave
-    /// none, so that nobody takes the first for certain.
-    fn read_otherwise(&self, input: &[u8]) -> Reading {
-        let Ok(cleaned) = clean(input) else { return Reading::rejected(Reason::Letters) };
-        let text = cleaned.as_str();
-        let other = match letters_in(text) {
-            Some(first) => self.find_in(&cleaned, text.get(..first).unwrap_or_default()).ok(),
-            None => without_plus(text).and_then(|bare| {
-                self.behind_zeros(bare).or_else(|| self.behind_plus(bare)).map(Found::again)
-            }),
-        };
-        match other.filter(|other| self.is_usable(other.number)) {
-            Some(other) => self.reading(Ok(other)),
-            None => Reading::rejected(Reason::Letters),
+    fn with_others(&self, whole: Reading, input: &[u8]) -> Vec<Reading> {
+        let mut readings = vec![whole];
+        if whole.ambiguous {
+            readings.extend(self.read_otherwise(input));
         }
+        readings
+    }
+
+    /// The other readings of a cell that can be read in two ways; rejected when letters leave
+    /// none, so that nobody takes the first for certain.
+    fn read_otherwise(&self, input: &[u8]) -> Vec<Reading> {
+        let Ok(cleaned) = clean(input) else { return vec![Reading::rejected(Reason::Letters)] };
+        let text = with_ascii_digits(cleaned.as_str());
+        let digits = letters_in(&text).and_then(|first| text.get(..first));
+        let mut others: Vec<Found> =
+            digits.and_then(|text| self.find_in(&cleaned, text).ok()).into_iter().collect();
+        let bare = without_plus(digits.unwrap_or(&text));
+        others.extend(bare.and_then(|bare| self.behind_zeros(bare)).map(Found::again));
+        others.extend(bare.and_then(|bare| self.behind_plus(bare)).map(Found::again));
+        others.retain(|other| self.is_usable(other.number));
+        if others.is_empty() {
+            return vec![Reading::rejected(Reason::Letters)];
+        }
+        others.into_iter().map(|other| self.reading(Ok(other))).collect()
     }
 
     /// Reads the cell of a recipient; asks for no more than sending needs.

@@ -643,3 +643,10 @@ fn a_masked_number_was_somebody_elses() {
         assert_eq!(reader("MX").read(masked.as_bytes()).status, Status::Rejected(Reason::Masked));
     }
 }
+
+#[test]
+fn a_part_of_a_cell_with_several_numbers_had_one_reading_only() {
+    let spellings =
+        ["4915158795386,447911123456", "015158795386 casa; 447911123456", "4915158795386 int. 44"];
+    assert_found_or_held_back("+4915158795386", "DE", &spellings);
+}
