@@ -63,6 +63,9 @@ pub fn clean(input: &[u8]) -> Result<Cleaned<'_>, Reason> {
     if holds_two_numbers(&text) {
         return Err(Reason::TwoNumbers);
     }
+    if is_masked(&text) {
+        return Err(Reason::Masked);
+    }
     let text = match without_decimals(&text) {
         Some(end) => truncated(text, end),
         None if text.contains('\n') => Cow::Owned(text.replace('\n', " ")),
@@ -264,6 +267,15 @@ fn without_decimals(text: &str) -> Option<usize> {
     let digits = number.strip_prefix('+').unwrap_or(number);
     let is_zeros = !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0');
     (is_zeros && is_digits(digits)).then_some(number.len())
+}
+
+/// Whether digits are hidden, as in `+5255****78` or `55XXXX5678`: libphonenumber leaves stars out
+/// and takes three letters for digits, and reads somebody else's number. Brazil's `0xx11` is none.
+fn is_masked(text: &str) -> bool {
+    let hides = |mark: &str| {
+        text.split_once(mark).is_some_and(|(before, after)| has_digit(before) && has_digit(after))
+    };
+    hides("**") || hides("xxx") || hides("XXX")
 }
 
 /// Whether two stretches of the text could each be a number of its own.

@@ -6,6 +6,8 @@
 //! method reads the others read too, and never to panic. Leaves policy to its callers, except
 //! that doubt about a number never makes it sendable.
 
+use std::borrow::Cow;
+
 use super::clean::{Cleaned, clean, parts};
 use super::e164::{Number, Region, SubscriberKey};
 use super::fast;
@@ -34,8 +36,10 @@ pub struct Reading {
     /// The cell made no sense as written and was read a second time: with a lost plus or a lost
     /// zero put back, or 00 taken for a plus.
     pub retried: bool,
-    /// The cell begins with 00 and is a valid number whichever way it is dialled; this is the way
-    /// of the default region.
+    /// The cell can be read as two numbers: it begins with 00 and is valid whichever way it is
+    /// dialled, or with the calling code of the default region and is a number in use behind a plus,
+    /// too, or letters among or behind its digits were taken for digits or left out. This is
+    /// the reading of the default region, letters included.
     pub ambiguous: bool,
     /// An extension stood behind the number and was dropped.
     pub extension_dropped: bool,
@@ -106,25 +110,41 @@ impl NumberReader {
     /// rejected.
     pub fn read_all(&self, input: &[u8]) -> Vec<Reading> {
         let whole = self.read(input);
-        if whole.ambiguous {
-            let other = self.read_behind_zeros(input);
-            return std::iter::once(whole).chain(other).collect();
-        }
         if whole.status != Status::Rejected(Reason::TwoNumbers) {
-            return vec![whole];
+            return self.with_others(whole, input);
         }
         let parts = parts(input);
         if parts.is_empty() {
             return vec![whole];
         }
-        parts.iter().map(|part| self.read(part.as_bytes())).collect()
+        let read = |part: &String| self.with_others(self.read(part.as_bytes()), part.as_bytes());
+        parts.iter().flat_map(read).collect()
     }
 
-    /// The second reading of a cell that begins with 00: as if that were a plus.
-    fn read_behind_zeros(&self, input: &[u8]) -> Option<Reading> {
-        let cleaned = clean(input).ok()?;
-        let other = self.behind_zeros(without_plus(cleaned.as_str())?)?;
-        Some(self.reading(Ok(Found::again(other))))
+    fn with_others(&self, whole: Reading, input: &[u8]) -> Vec<Reading> {
+        let mut readings = vec![whole];
+        if whole.ambiguous {
+            readings.extend(self.read_otherwise(input));
+        }
+        readings
+    }
+
+    /// The other readings of a cell that can be read in two ways; rejected when letters leave
+    /// none, so that nobody takes the first for certain.
+    fn read_otherwise(&self, input: &[u8]) -> Vec<Reading> {
+        let Ok(cleaned) = clean(input) else { return vec![Reading::rejected(Reason::Letters)] };
+        let text = with_ascii_digits(cleaned.as_str());
+        let digits = letters_in(&text).and_then(|first| text.get(..first));
+        let mut others: Vec<Found> =
+            digits.and_then(|text| self.find_in(&cleaned, text).ok()).into_iter().collect();
+        let bare = without_plus(digits.unwrap_or(&text));
+        others.extend(bare.and_then(|bare| self.behind_zeros(bare)).map(Found::again));
+        others.extend(bare.and_then(|bare| self.behind_plus(bare)).map(Found::again));
+        others.retain(|other| self.is_usable(other.number));
+        if others.is_empty() {
+            return vec![Reading::rejected(Reason::Letters)];
+        }
+        others.into_iter().map(|other| self.reading(Ok(other))).collect()
     }
 
     /// Reads the cell of a recipient; asks for no more than sending needs.
@@ -168,6 +188,15 @@ impl NumberReader {
     fn find_slowly(&self, input: &[u8]) -> Result<Found, Reason> {
         let cleaned: Cleaned<'_> = clean(input)?;
         let text = cleaned.as_str();
+        let found = self.find_in(&cleaned, text)?;
+        // Where an extension was cut off, the letters are its label.
+        let in_doubt = !found.extension_dropped && letters_in(text).is_some();
+        Ok(Found { ambiguous: found.ambiguous || in_doubt, ..found })
+    }
+
+    fn find_in(&self, cleaned: &Cleaned<'_>, text: &str) -> Result<Found, Reason> {
+        let text = with_ascii_digits(text);
+        let text = without_idle_plus(&text);
         match self.region {
             Some(region) if !cleaned.is_international() => self.at_home(text, region),
             _ => self.international(text),
@@ -208,12 +237,16 @@ impl NumberReader {
             return self.behind_zeros_at_home(home, bare);
         }
         let has_letters = bare.contains(|c: char| c.is_ascii_alphabetic());
-        if has_letters || !is_impossible(home) || self.if_usable(home).is_some() {
+        if !is_impossible(home) {
+            // The id of a webhook in a plan of many lengths (Germany's) is a number at home, too.
+            let in_doubt = self.begins_with_own_code(home)
+                && self.behind_plus(bare).is_some_and(|other| Ok(other) != home);
+            return home.map(|home| Found { ambiguous: in_doubt, ..Found::as_written(home) });
+        }
+        if has_letters || self.if_usable(home).is_some() {
             return home.map(Found::as_written);
         }
-        let repaired = self
-            .with_lost_zero(home, bare, region)
-            .or_else(|| self.if_usable(parse_with_extension(&format!("+{bare}"), None)));
+        let repaired = self.with_lost_zero(home, bare, region).or_else(|| self.behind_plus(bare));
         repaired.map_or_else(|| home.map(Found::as_written), |parsed| Ok(Found::again(parsed)))
     }
 
@@ -242,6 +275,18 @@ impl NumberReader {
         let (_, behind_first) = bare.split_once('0')?;
         let (_, rest) = behind_first.split_once('0')?;
         self.if_usable(parse_with_extension(&format!("+{rest}"), None))
+    }
+
+    /// The digits as an international number that lost its plus, when that is in use.
+    fn behind_plus(&self, bare: &str) -> Option<Parsed> {
+        self.if_usable(parse_with_extension(&format!("+{bare}"), None))
+    }
+
+    /// Whether the national digits begin with the calling code of their own region.
+    fn begins_with_own_code(&self, home: Result<Parsed, Reason>) -> bool {
+        let (Some(region), Ok(home)) = (self.region, home) else { return false };
+        let code = region.plan().code.to_string();
+        home.number.get().to_string().starts_with(&code.repeat(2))
     }
 
     /// Puts back the zero that a spreadsheet took for meaningless. Only where every number of the
@@ -334,6 +379,57 @@ fn without_plus(text: &str) -> Option<&str> {
     }
     let first = text.find(|c: char| c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric()))?;
     text.get(first..)
+}
+
+/// Where the first letter stands that leaves the number in doubt. libphonenumber takes three or
+/// more letters for keys of a keypad, so a name behind a number makes it another, longer number;
+/// one or two it leaves out, so an O for a 0 makes it a shorter one. No doubt leave letters before
+/// the digits, keypad words behind fewer digits than a number has, one or two behind all digits,
+/// and the x of `0xx11`.
+fn letters_in(text: &str) -> Option<usize> {
+    const OWN_NUMBER_DIGITS: usize = 7;
+    let (mut digits, mut letters, mut first, mut between) = (0, 0, None, false);
+    for (at, c) in text.char_indices() {
+        if c.is_ascii_digit() || (!c.is_ascii() && c.is_numeric()) {
+            digits += 1;
+            between |= first.is_some();
+        } else if digits > 0 && c.is_ascii_alphabetic() && !matches!(c, 'x' | 'X') {
+            if first.is_none() {
+                first = Some((at, digits));
+            }
+            letters += 1;
+        }
+    }
+    let (at, digits_before) = first?;
+    let in_doubt = if letters > 2 { digits_before >= OWN_NUMBER_DIGITS } else { between };
+    in_doubt.then_some(at)
+}
+
+/// The text with every decimal digit as an ASCII digit, as libphonenumber reads it.
+fn with_ascii_digits(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| ascii_digit(c).unwrap_or(c)).collect())
+}
+
+/// The ASCII digit for a decimal digit of another script. (Digits outside of the basic plane are
+/// none to Google's code.)
+fn ascii_digit(c: char) -> Option<char> {
+    const ZEROS: [u32; 36] = [
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6,
+        0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90,
+        0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0,
+        0xff10,
+    ];
+    let place = ZEROS.partition_point(|&zero| zero <= u32::from(c)).checked_sub(1)?;
+    char::from_digit(u32::from(c) - ZEROS.get(place)?, 10)
+}
+
+/// The text without a plus in front of 00: no calling code begins with 0, so the plus says nothing.
+fn without_idle_plus(text: &str) -> &str {
+    let rest = text.trim_start_matches(['+', '\u{ff0b}']);
+    if rest.len() < text.len() && rest.starts_with("00") { rest } else { text }
 }
 
 fn begins_with_two_zeros(bare: &str) -> bool {

@@ -110,6 +110,10 @@ reasons! {
     /// Digits that no number of their country has, or that could be two different numbers.
     NotSendable = "not_sendable",
         "no number of that country is so long, or the digits can be read as two numbers";
+    /// Letters among the digits, so that it is not clear which number is meant.
+    Letters = "letters", "there are letters among the digits: write the number in digits alone";
+    /// A number with its middle hidden.
+    Masked = "masked", "digits are hidden behind stars or letters: give the whole number";
     /// Another id of a messaging service.
     NotAPhoneId = "not_a_phone_id", "this is an id of a messaging service, not a phone number";
 }

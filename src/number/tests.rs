@@ -583,3 +583,70 @@ fn a_cell_that_can_be_read_in_two_ways_opts_both_out_and_is_not_sendable() {
         assert!(!reader.recipient(cell.as_bytes()).unwrap().sendable, "{cell}");
     }
 }
+
+fn key_of(text: &str, region: &str) -> SubscriberKey {
+    reader(region).read(text.as_bytes()).key.unwrap()
+}
+
+/// No spelling of `number` may be sent to once any of them is opted out.
+fn assert_found_or_held_back(number: &str, region: &str, spellings: &[&str]) {
+    let key = key_of(number, region);
+    for spelling in spellings {
+        let reader = reader(region);
+        let recipient = reader.recipient(spelling.as_bytes());
+        assert!(recipient.is_err() || recipient.is_ok_and(|it| it.key == key || !it.sendable));
+        let opt_out = reader.read_all(spelling.as_bytes());
+        let is_loud = opt_out.iter().any(|reading| reading.status.reason().is_some());
+        assert!(is_loud || opt_out.iter().any(|it| it.key == Some(key)), "{spelling} in {region}");
+    }
+}
+
+#[test]
+fn a_name_behind_a_number_made_it_another_number() {
+    let spellings = ["+4915158795386 (Ana)", "015158795386 casa", "+4915158795386 trabajo"];
+    assert_found_or_held_back("+4915158795386", "DE", &spellings);
+    assert_found_or_held_back("+525559455839", "MX", &["5559455839 casa", "+525559455839 (Ana)"]);
+    let readings = reader("MX").read_all(b"5559455839 casa");
+    assert!(readings.iter().all(|reading| reading.status.reason().is_none()));
+}
+
+#[test]
+fn a_letter_o_for_a_zero_made_it_a_shorter_number() {
+    assert_found_or_held_back("+493012345678", "DE", &["3O12345678", "+49 3O 12345678"]);
+    // These leave no doubt.
+    for clear in ["+1 800 FLOWERS", "Tel 5512345678", "5512345678 c", "5512345678 ext. 12"] {
+        assert!(!reader("MX").read(clear.as_bytes()).ambiguous, "{clear}");
+    }
+    assert!(!reader("BR").read(b"(0xx11) 94075-8684").ambiguous);
+}
+
+#[test]
+fn two_zeros_in_digits_of_another_script_were_no_international_prefix() {
+    let spellings = ["٠٠٥٧٦٠١٠١٧٤٣٨٦", "００５７６０１０１７４３８６", "+00576010174386"];
+    assert_found_or_held_back("+576010174386", "CO", &spellings);
+    assert_found_or_held_back("+5511940758684", "BR", &["+005511940758684", "٠٠٥٥١١٩٤٠٧٥٨٦٨٤"]);
+}
+
+#[test]
+fn an_id_of_a_webhook_was_a_german_landline_only() {
+    let spellings = ["4915158795386", "49 151 5879 5386", "whatsapp:4915158795386"];
+    assert_found_or_held_back("+4915158795386", "DE", &spellings);
+    assert_found_or_held_back("+576010174386", "CO", &["5710174386"]);
+    // No doubt: area code 55 of Brazil, and a mobile of Italy that begins with 39.
+    assert!(reader("BR").recipient(b"55999123456").unwrap().sendable);
+    assert!(reader("IT").recipient(b"3933123456").unwrap().sendable);
+}
+
+#[test]
+fn a_masked_number_was_somebody_elses() {
+    for masked in ["+5255****4321", "52******22", "55XXXX5678", "+55 11 xxxxx-8684"] {
+        assert_eq!(reader("MX").read(masked.as_bytes()).status, Status::Rejected(Reason::Masked));
+    }
+}
+
+#[test]
+fn a_part_of_a_cell_with_several_numbers_had_one_reading_only() {
+    let spellings =
+        ["4915158795386,447911123456", "015158795386 casa; 447911123456", "4915158795386 int. 44"];
+    assert_found_or_held_back("+4915158795386", "DE", &spellings);
+}

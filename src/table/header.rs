@@ -192,12 +192,12 @@ fn detect_header(
         }
     }
     let known = (0..first.len()).find(|&column| is_known_name(&first[column]));
+    let all_chosen = choices.iter().all(|choice| *choice != ColumnChoice::Auto);
     match (known, values.first()) {
+        // A known word in one column makes no header of a number with a slip in the chosen one.
+        (Some(_), _) if all_chosen => Ok(header_at_indexes(first, &indexes, values)),
         (Some(_), None) => Ok(true),
         (None, Some(_)) => Ok(false),
-        (Some(_), Some(_)) if choices.iter().all(|choice| *choice != ColumnChoice::Auto) => {
-            Ok(header_at_indexes(first, &indexes, values))
-        }
         (Some(name), Some(&value)) => {
             Err(TableError::HeaderInDoubt { name: name + 1, value: value + 1 })
         }

@@ -113,7 +113,8 @@ impl<R: Read> Table<R> {
             line_end: first.line_end,
             header,
             column_count: first.cells.len(),
-            plan: Plan::new(sample.delimiter, &layout.columns),
+            plan: Plan::new(sample.delimiter, &layout.columns)
+                .of_whole_lines(first.cells.len() <= 1),
             columns: layout.columns,
             splitter: Splitter::new(sample.delimiter),
             buffer: vec![0; block_bytes],

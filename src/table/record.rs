@@ -58,6 +58,8 @@ pub(super) struct Plan {
     step_count: usize,
     /// For each wanted column, which step finds it.
     slots: [u8; COLUMNS_MAX],
+    /// Whether a cell goes on to the end of its record, delimiters or not.
+    whole_lines: bool,
 }
 
 impl Plan {
@@ -71,6 +73,7 @@ impl Plan {
             steps: [0; COLUMNS_MAX],
             step_count: sorted.len(),
             slots: [u8::MAX; COLUMNS_MAX],
+            whole_lines: false,
         };
         for (step, &column) in plan.steps.iter_mut().zip(&sorted) {
             *step = u32::try_from(column).unwrap_or(u32::MAX);
@@ -79,6 +82,12 @@ impl Plan {
             *slot = sorted.binary_search(column).map_or(u8::MAX, |step| step as u8);
         }
         plan
+    }
+
+    /// The plan for a table of one column. Whatever else stands on a line belongs to the cell: a
+    /// second number, or all columns of a table under a title. Cut off, it would be lost.
+    pub(super) fn of_whole_lines(self, one_column: bool) -> Plan {
+        Plan { whole_lines: one_column, ..self }
     }
 }
 
@@ -115,6 +124,9 @@ impl<'a> Iterator for Records<'a> {
         } else {
             walk::<false>(self.bytes, start, &self.plan, &mut spans)
         };
+        if self.plan.whole_lines && self.plan.step_count > 0 {
+            spans[0] = (start as u32, body_end as u32);
+        }
         let end = body_end + line_end_len(self.bytes, body_end);
         let line = self.line;
         self.at = end;
