@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::event::{Action, Details, Event};
-use crate::number::{Number, NumberReader, Region, SubscriberKey, fold};
+use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey, fold};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
     Bulk, Fact, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer, decide,
@@ -53,6 +54,9 @@ pub struct ImportReport {
     pub sequence: u64,
     /// Rows whose time could not be read; they count as of the time for rows without one.
     pub unreadable_times: u64,
+    /// Rows whose number was recorded as it can be read, though no number is so long or it can be
+    /// read as two: whether the person was reached is in doubt.
+    pub doubtful: u64,
     /// The invalid rows by reason.
     pub invalid_reasons: BTreeMap<&'static str, u64>,
 }
@@ -67,6 +71,7 @@ impl ImportReport {
         self.blank += next.blank;
         self.sequence = next.sequence;
         self.unreadable_times += next.unreadable_times;
+        self.doubtful += next.doubtful;
         for (reason, count) in next.invalid_reasons {
             *self.invalid_reasons.entry(reason).or_default() += count;
         }
@@ -179,8 +184,41 @@ pub fn import(
 pub enum ImportTarget<'a> {
     /// They are recorded.
     Store(&'a Writer),
-    /// They are only counted. Remembers every new number, about 10 bytes each.
-    DryRun(&'a Reader),
+    /// They are only counted.
+    DryRun(&'a DryRun),
+}
+
+/// An import that records nothing. Remembers every new number, about 10 bytes each, so that the
+/// next list counts as it would after this one.
+#[derive(Debug)]
+pub struct DryRun {
+    reader: Reader,
+    would_be: Mutex<HashSet<SubscriberKey>>,
+}
+
+impl DryRun {
+    /// Counts against the store as the reader knows it.
+    pub fn new(reader: Reader) -> DryRun {
+        DryRun { reader, would_be: Mutex::default() }
+    }
+
+    /// Whether one more opt-out would opt somebody out who is not.
+    fn would_add(
+        &self,
+        number: Number,
+        details: &Details,
+        occurred_at: Timestamp,
+        received_at: Timestamp,
+    ) -> Result<bool, ImportError> {
+        let key = fold(number, self.reader.folding());
+        let counts = match self.reader.standing(key)? {
+            None => true,
+            Some(standing) if standing.opted_out => false,
+            Some(_) => would_count(&self.reader.history(key)?, details, occurred_at, received_at),
+        };
+        let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(counts && would_be.insert(key))
+    }
 }
 
 /// Who watches an import.
@@ -229,6 +267,7 @@ struct ReadRows {
     rows: u64,
     blank: u64,
     unreadable_times: u64,
+    doubtful: u64,
     /// Rows with one number: where its spelling stands in the texts.
     single: Vec<(Number, Timestamp, std::ops::Range<usize>)>,
     texts: String,
@@ -244,7 +283,7 @@ impl<'a> CellReader<'a> {
     fn new(options: &'a ImportOptions, target: &ImportTarget<'_>) -> CellReader<'a> {
         let folding = match target {
             ImportTarget::Store(writer) => writer.folding(),
-            ImportTarget::DryRun(reader) => reader.folding(),
+            ImportTarget::DryRun(run) => run.reader.folding(),
         };
         let by_region = match options.region_column {
             Some(_) => Region::all()
@@ -331,6 +370,8 @@ impl<'a> CellReader<'a> {
                 Err(reason.as_str())
             }
             None => {
+                let reads_well = numbers.recipient(cell).is_err_and(|it| it == Reason::TwoNumbers);
+                out.doubtful += u64::from(!reads_well);
                 out.several.push(found);
                 Ok(())
             }
@@ -423,6 +464,7 @@ impl Job<'_> {
         report.rows += rows.rows;
         report.blank += rows.blank;
         report.unreadable_times += rows.unreadable_times;
+        report.doubtful += rows.doubtful;
         report.invalid += rows.rejected.len() as u64;
         for row in &rows.rejected {
             *report.invalid_reasons.entry(row.reason).or_default() += 1;
@@ -455,7 +497,7 @@ impl Job<'_> {
     fn finish(mut self) -> Result<ImportReport, ImportError> {
         self.report.sequence = match self.sink.target {
             ImportTarget::Store(writer) => writer.sequence(),
-            ImportTarget::DryRun(reader) => reader.sequence(),
+            ImportTarget::DryRun(run) => run.reader.sequence(),
         };
         Ok(self.report)
     }
@@ -465,13 +507,11 @@ impl Job<'_> {
 struct Sink<'a> {
     target: ImportTarget<'a>,
     bulk: Bulk,
-    /// In a dry run, who would have been opted out so far.
-    would_be: HashSet<SubscriberKey>,
 }
 
 impl<'a> Sink<'a> {
     fn new(target: ImportTarget<'a>) -> Sink<'a> {
-        Sink { target, bulk: Bulk::new(), would_be: HashSet::new() }
+        Sink { target, bulk: Bulk::new() }
     }
 
     fn is_full(&self) -> bool {
@@ -489,20 +529,13 @@ impl<'a> Sink<'a> {
                 let report = writer.append_bulk(details, received_at, &mut self.bulk)?;
                 (report.added, report.already)
             }
-            ImportTarget::DryRun(reader) => {
-                let rows: Vec<_> = self.bulk.rows().collect();
+            ImportTarget::DryRun(run) => {
                 let mut added = 0;
-                for &(number, occurred_at) in &rows {
-                    let key = fold(number, reader.folding());
-                    added += u64::from(self.would_add(
-                        reader,
-                        key,
-                        details,
-                        occurred_at,
-                        received_at,
-                    )?);
+                for (number, occurred_at) in self.bulk.rows() {
+                    let adds = run.would_add(number, details, occurred_at, received_at)?;
+                    added += u64::from(adds);
                 }
-                (added, rows.len() as u64 - added)
+                (added, self.bulk.len() as u64 - added)
             }
         };
         self.bulk.clear();
@@ -540,31 +573,12 @@ impl<'a> Sink<'a> {
                 let receipts = writer.append(events, received_at)?;
                 Ok(receipts.iter().map(|receipt| receipt.outcome == Outcome::Added).collect())
             }
-            ImportTarget::DryRun(reader) => rows
+            ImportTarget::DryRun(run) => rows
                 .iter()
                 .flatten()
-                .map(|&(number, occurred_at, _)| {
-                    let key = fold(number, reader.folding());
-                    self.would_add(reader, key, details, occurred_at, received_at)
-                })
+                .map(|&(number, at, _)| run.would_add(number, details, at, received_at))
                 .collect(),
         }
-    }
-
-    fn would_add(
-        &mut self,
-        reader: &Reader,
-        key: SubscriberKey,
-        details: &Details,
-        occurred_at: Timestamp,
-        received_at: Timestamp,
-    ) -> Result<bool, ImportError> {
-        let counts = match reader.standing(key)? {
-            None => true,
-            Some(standing) if standing.opted_out => false,
-            Some(_) => would_count(&reader.history(key)?, details, occurred_at, received_at),
-        };
-        Ok(counts && self.would_be.insert(key))
     }
 }
 

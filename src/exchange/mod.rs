@@ -9,4 +9,6 @@ mod export;
 mod import;
 
 pub use export::{EventWriter, ExportFormat};
-pub use import::{ImportError, ImportOptions, ImportReport, ImportTarget, ImportWatch, import};
+pub use import::{
+    DryRun, ImportError, ImportOptions, ImportReport, ImportTarget, ImportWatch, import,
+};

@@ -1,6 +1,6 @@
 //! Lists in.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Place, repository};
 
@@ -62,7 +62,7 @@ fn the_report_has_the_promised_fields_first() {
     assert_eq!(
         ran.exits(0),
         "{\"rows\":3,\"added\":1,\"already\":0,\"invalid\":1,\"blank\":1,\"sequence\":1,\
-         \"unreadable_times\":0,\"invalid_reasons\":{\"not_a_number\":1}}\n"
+         \"unreadable_times\":0,\"doubtful\":0,\"invalid_reasons\":{\"not_a_number\":1}}\n"
     );
     assert_eq!(ran.stderr, "warning: 1 rows could not be recorded: see them with --invalid FILE\n");
 }
@@ -236,6 +236,32 @@ fn a_resubscribe_dated_in_the_future_does_not_silence_the_next_stop() {
     assert_eq!(place.suppressed(&["+525512345678"]), [false]);
     assert!(place.run(&["add", "+525512345678"]).exits(0).ends_with("\tadded\n"));
     assert_eq!(place.suppressed(&["+525512345678"]), [true]);
+}
+
+#[test]
+fn a_dry_run_over_several_lists_counts_nobody_twice() {
+    let place = Place::new();
+    for list in ["one.csv", "two.csv"] {
+        place.write(list, "phone\n+525512345678\n");
+    }
+    let args = ["--json", "import", "one.csv", "two.csv"];
+    let dry = place.run(&[&args[..], &["--dry-run"]].concat()).json();
+    assert_eq!((&dry["added"], &dry["already"]), (&json!(1), &json!(1)));
+    let real = place.run(&args).json();
+    assert_eq!((&real["added"], &real["already"]), (&json!(1), &json!(1)));
+}
+
+#[test]
+fn a_number_that_is_no_number_is_recorded_and_told_of() {
+    let place = Place::new();
+    place.write("list.csv", "phone\n+525512345678\n+5255123456789012\n");
+    let ran = place.run(&["--json", "import", "list.csv"]);
+    let report = ran.json();
+    assert_eq!((&report["added"], &report["doubtful"]), (&json!(2), &json!(1)));
+    assert!(ran.stderr.contains("in doubt"), "{}", ran.stderr);
+    let typed = place.run(&["add", "+5255123456789013"]);
+    assert!(typed.exits(0).ends_with("\tadded\n"));
+    assert!(typed.stderr.contains("no number of that country is so long"), "{}", typed.stderr);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use optout::event::{Action, Source};
-use optout::exchange::{ImportOptions, ImportReport, ImportTarget, ImportWatch, import};
+use optout::exchange::{DryRun, ImportOptions, ImportReport, ImportTarget, ImportWatch, import};
 use optout::scrub::Input;
 use optout::scrub::output::{OutputFile, check_paths, publish};
-use optout::store::{Reader, Writer};
+use optout::store::Writer;
 use optout::time::Timestamp;
 
 use super::record::details;
@@ -52,13 +52,13 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
 /// The store, open as the import needs it.
 enum Target {
     Store(Box<Writer>),
-    DryRun(Box<Reader>),
+    DryRun(Box<DryRun>),
 }
 
 impl Target {
     fn open(path: &Path, dry_run: bool, output: &Output) -> anyhow::Result<Target> {
         Ok(if dry_run {
-            Target::DryRun(Box::new(open_reader(path, output)?))
+            Target::DryRun(Box::new(DryRun::new(open_reader(path, output)?)))
         } else {
             Target::Store(Box::new(open_writer(path, output)?))
         })
@@ -67,7 +67,7 @@ impl Target {
     fn borrow(&self) -> ImportTarget<'_> {
         match self {
             Target::Store(writer) => ImportTarget::Store(writer),
-            Target::DryRun(reader) => ImportTarget::DryRun(reader),
+            Target::DryRun(run) => ImportTarget::DryRun(run),
         }
     }
 }
@@ -125,6 +125,13 @@ fn tell(report: &ImportReport, args: &Import, output: &Output) -> anyhow::Result
             "{} rows have a time that can't be read; they count as of {}",
             grouped(report.unreadable_times),
             args.event.at.as_deref().unwrap_or("the time of the import")
+        ));
+    }
+    if report.doubtful > 0 {
+        output.warn(format!(
+            "{} rows are recorded as they can be read, but no number is so long, or it can be read \
+             as two: whether these persons are reached is in doubt",
+            grouped(report.doubtful)
         ));
     }
     if report.invalid > 0 && args.invalid.is_none() {

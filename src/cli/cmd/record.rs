@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use optout::event::{Action, Details, Source};
-use optout::number::{Number, NumberReader, Reason};
+use optout::number::{Number, NumberReader, Reading, Reason, Status};
 use optout::store::{NewEvent, Outcome, Receipt, Writer};
 use optout::time::Timestamp;
 use serde_json::json;
@@ -69,12 +69,15 @@ fn record(
         for input in inputs {
             for reading in reader.read_all(input) {
                 match reading.number {
-                    Some(number) => events.push(NewEvent {
-                        number,
-                        raw: raw(input),
-                        occurred_at: at.unwrap_or(now),
-                        details: details.clone(),
-                    }),
+                    Some(number) => {
+                        warn_of_doubt(input, &reading, output);
+                        events.push(NewEvent {
+                            number,
+                            raw: raw(input),
+                            occurred_at: at.unwrap_or(now),
+                            details: details.clone(),
+                        });
+                    }
                     None => {
                         exit = Exit::Failed;
                         invalid(input, reading.status.reason());
@@ -86,6 +89,16 @@ fn record(
     })?;
     writer.compact_if_due(Timestamp::now())?;
     Ok(exit)
+}
+
+/// Whatever can be read is recorded, however unlikely; whoever typed it should look again.
+fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
+    let doubt = match reading.status {
+        Status::Parsed => "no number of that country is so long",
+        _ if reading.ambiguous => "it can be read as two numbers, and both are recorded",
+        _ => return,
+    };
+    output.warn(format!("{}: {doubt}", shown(input)));
 }
 
 fn append(
