@@ -4,6 +4,56 @@
 //! that it can be proved afterwards. One sentence ranks every decision in it: *an acknowledged
 //! opt-out never becomes sendable without a loud error.*
 //!
+//! # Three looks
+//!
+//! Every spelling of a phone leads to one key, on the side of the opt-outs and on that of the
+//! recipients:
+//!
+//! ```
+//! use optout::number::{Folding, NumberReader, Region};
+//!
+//! let webhook = NumberReader::new(None, Folding::default()).read(b"5215512345678");
+//! let mexico = Region::parse("MX")?;
+//! let list = NumberReader::new(Some(mexico), Folding::default()).read(b"(55) 1234-5678");
+//! assert_eq!(webhook.key, list.key);
+//! # Ok::<(), optout::number::UnknownRegion>(())
+//! ```
+//!
+//! A writer records what people say, and returns when it is on the disk; readers in any process
+//! see it without reopening:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use optout::disk::MemoryDisk;
+//! use optout::event::{Action, Details, Source};
+//! use optout::number::{Folding, Number};
+//! use optout::query::Checker;
+//! use optout::store::{NewEvent, Reader, Writer, init_on};
+//! use optout::time::Timestamp;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In memory for this example; `store::init`, `Writer::open` and `Reader::open` take a path.
+//! let disk = Arc::new(MemoryDisk::new());
+//! let now = Timestamp::now();
+//! init_on(&*disk, Folding::default(), now)?;
+//! let writer = Writer::open_on(disk.clone())?;
+//! let mut reader = Reader::open_on(disk)?;
+//!
+//! let number = Number::from_e164(525512345678).ok_or("no number")?;
+//! let details = Details::new(Action::OptOut, Source::Keyword);
+//! let event = NewEvent { number, raw: "5215512345678".to_owned(), occurred_at: now, details };
+//! writer.append(vec![event], now)?;
+//!
+//! reader.refresh()?;
+//! let verdicts = Checker::new(&reader, None).verdicts(&["+52 55 1234 5678", "+52 55 8765 4321"])?;
+//! assert!(!verdicts[0].is_allowed());
+//! assert!(verdicts[1].is_allowed());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A whole recipient list goes through a [`scrub::Scrubber`]; its page shows how.
+//!
 //! # Modules, in reading order
 //!
 //! - [`number`]: from a messy string to one integer for each subscriber.
