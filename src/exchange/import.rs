@@ -326,26 +326,29 @@ impl<'a> CellReader<'a> {
             out.rows += 1;
             if record.is_blank() {
                 out.blank += 1;
-            } else if let Err(reason) = self.read_record(&record, &mut out, &mut scratch) {
-                out.rejected.push(Rejected {
+                continue;
+            }
+            match self.read_record(&record, &mut out, &mut scratch) {
+                Ok(time_is_readable) => out.unreadable_times += u64::from(!time_is_readable),
+                Err(reason) => out.rejected.push(Rejected {
                     line: record.line(),
                     reason,
                     body: record.body().to_vec(),
                     line_end: record.line_end().to_vec(),
-                });
+                }),
             }
         }
         out
     }
 
+    /// Reads the numbers of a row that is not blank; whether its time could be read, too.
     fn read_record(
         &self,
         record: &Record<'_>,
         out: &mut ReadRows,
         scratch: &mut Vec<u8>,
-    ) -> Result<(), &'static str> {
+    ) -> Result<bool, &'static str> {
         let (occurred_at, time_is_readable) = self.time_of(record, scratch);
-        out.unreadable_times += u64::from(!time_is_readable);
         let numbers = self.reader_for(record, scratch)?;
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
         // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
@@ -354,7 +357,7 @@ impl<'a> CellReader<'a> {
             let begin = out.texts.len();
             push_text(&mut out.texts, cell);
             out.single.push((recipient.number, occurred_at, begin..out.texts.len()));
-            return Ok(());
+            return Ok(time_is_readable);
         }
         let mut raw = String::new();
         push_text(&mut raw, cell);
@@ -373,7 +376,7 @@ impl<'a> CellReader<'a> {
                 let reads_well = numbers.recipient(cell).is_err_and(|it| it == Reason::TwoNumbers);
                 out.doubtful += u64::from(!reads_well);
                 out.several.push(found);
-                Ok(())
+                Ok(time_is_readable)
             }
         }
     }

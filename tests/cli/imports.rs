@@ -252,6 +252,14 @@ fn a_dry_run_over_several_lists_counts_nobody_twice() {
 }
 
 #[test]
+fn the_time_of_a_row_that_is_not_recorded_does_not_matter() {
+    let place = Place::new();
+    place.write("list.csv", "phone,when\n+525512345678,2026-01-01\nn/a,yesterday\n");
+    let report = place.run(&["--json", "import", "list.csv", "--at-column", "when"]).json();
+    assert_eq!((&report["invalid"], &report["unreadable_times"]), (&json!(1), &json!(0)));
+}
+
+#[test]
 fn a_number_that_is_no_number_is_recorded_and_told_of() {
     let place = Place::new();
     place.write("list.csv", "phone\n+525512345678\n+5255123456789012\n");
