@@ -1,5 +1,7 @@
 //! Ranges, states, statistics and time travel against naive answers over random histories.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -10,21 +12,10 @@ use optout::query::{By, Filter, Verdict, events, explain, states, stats};
 use optout::store::{Clock, NewEvent, Reader, StoreError, Writer, init_on};
 use optout::time::{TimeRange, Timestamp, Zone};
 
+use common::Random;
+
 const SUBSCRIBERS: u64 = 6;
 const MOMENTS: u64 = 12;
-
-/// Repeatable randomness (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 fn number(index: u64) -> Number {
     Number::from_e164(525_512_345_600 + index).unwrap()

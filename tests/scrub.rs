@@ -1,7 +1,7 @@
 //! The parallel filter against one that goes row by row in one thread, and against every way in
 //! which inputs, outputs and sets fail.
 
-#![expect(clippy::print_stderr, reason = "random tests print their seed")]
+mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -18,30 +18,7 @@ use optout::scrub::{
 use optout::table::{Encoding, HeaderRule, ReadOptions, TableError};
 use optout::time::Timestamp;
 
-struct Random(u64);
-
-impl Random {
-    fn new(test: &str) -> Random {
-        let seed = std::env::var("OPTOUT_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| {
-            let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-            since.as_nanos() as u64 | 1
-        });
-        eprintln!("{test}: OPTOUT_TEST_SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
-    }
-
-    fn pick<'a>(&mut self, words: &[&'a str]) -> &'a str {
-        words[self.below(words.len())]
-    }
-}
+use common::Random;
 
 type Set = BTreeMap<SubscriberKey, Origin>;
 
@@ -233,13 +210,13 @@ fn random_list(random: &mut Random, delimiter: char) -> String {
     ];
     let quoted_delimiter = format!("\"a{delimiter}b{delimiter}\"");
     let mut text = format!("name{delimiter}phone{delimiter}x\r\n");
-    for _ in 0..random.below(30) {
+    for _ in 0..random.index(30) {
         let mut cells: Vec<&str> = (0..3).map(|_| random.pick(&OTHERS)).collect();
         cells[1] = random.pick(&NUMBERS);
-        if random.below(5) == 0 {
+        if random.index(5) == 0 {
             cells[0] = &quoted_delimiter;
         }
-        match random.below(20) {
+        match random.index(20) {
             0 => cells.truncate(1),
             1 => cells.push("extra"),
             2 => cells = vec![""],
@@ -249,7 +226,7 @@ fn random_list(random: &mut Random, delimiter: char) -> String {
         text += &cells.join(&delimiter.to_string());
         text += random.pick(&["\n", "\r\n", "\n", "\r"]);
     }
-    if random.below(3) == 0 {
+    if random.index(3) == 0 {
         text += random.pick(&["Ana", "\"Ana\"", "x\"", ""]);
         text.push(delimiter);
         text += random.pick(&NUMBERS);
@@ -259,20 +236,20 @@ fn random_list(random: &mut Random, delimiter: char) -> String {
 
 #[test]
 fn any_list_in_any_blocks_is_scrubbed_like_row_by_row() {
-    let mut random = Random::new("any_list");
+    let mut random = Random::of_test("any_list");
     let set = set([525512345678, 987654321, 525500000002]);
     for _ in 0..1500 {
-        let delimiter = [',', ';', '\t', '|', '^'][random.below(5)];
+        let delimiter = [',', ';', '\t', '|', '^'][random.index(5)];
         let text = random_list(&mut random, delimiter);
-        let dedupe = random.below(2) == 0;
+        let dedupe = random.index(2) == 0;
         let ([kept, suppressed, invalid], duplicates) =
             obvious_scrub(&text, delimiter, 1, &set, dedupe);
         let options = ReadOptions {
             delimiter: Some(delimiter as u8),
-            ..small_blocks([1, 16, 33, 100, 1 << 20][random.below(5)])
+            ..small_blocks([1, 16, 33, 100, 1 << 20][random.index(5)])
         };
         let scrubber =
-            Scrubber::new(&set).dedupe(dedupe).read_options(options).threads(1 + random.below(4));
+            Scrubber::new(&set).dedupe(dedupe).read_options(options).threads(1 + random.index(4));
 
         let encodings =
             [None, Some(Encoding::Bytes), Some(Encoding::Utf16Le), Some(Encoding::Utf16Be)];
@@ -284,7 +261,7 @@ fn any_list_in_any_blocks_is_scrubbed_like_row_by_row() {
                 out
             }
         };
-        let encoding = encodings[random.below(4)];
+        let encoding = encodings[random.index(4)];
         let (report, outputs) = scrub(&scrubber, &encode(&text, encoding)).unwrap();
         let shown = |bytes: &[u8]| bytes.escape_ascii().to_string();
         assert_eq!(shown(&outputs.kept), shown(&encode(&kept, encoding)), "{text:?}");

@@ -2,6 +2,8 @@
 //!
 //! Random cases come from seeds, which a failing assertion names.
 
+mod common;
+
 use std::collections::BTreeSet;
 
 use croaring::{Bitmap64, Portable};
@@ -9,6 +11,8 @@ use optout::number::SubscriberKey;
 use optout::snapshot::{Change, Damage, SnapshotError, View, merge, write_sorted};
 use proptest::prelude::*;
 use roaring::RoaringTreemap;
+
+use common::Random;
 
 fn key(value: u64) -> SubscriberKey {
     SubscriberKey::from_u64(value)
@@ -51,23 +55,6 @@ fn written_by_croaring(values: &BTreeSet<u64>, optimize: bool) -> Vec<u8> {
         set.remove_run_compression();
     }
     set.serialize::<Portable>()
-}
-
-/// A small generator: the same seed gives the same numbers everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
 }
 
 /// What containers may look like, the edges between shapes included.

@@ -1,32 +1,12 @@
 //! Files of records against a reader that looks at one byte after another, and against csv-core.
 
-#![expect(clippy::print_stderr, reason = "random tests print their seed")]
+mod common;
 
 use optout::table::{
     ColumnChoice, Encoding, HeaderRule, ReadOptions, Table, TableError, append_cell, fold_name,
 };
 
-/// Small, seeded, good enough to mix tests.
-struct Random(u64);
-
-impl Random {
-    fn new(test: &str) -> Random {
-        let seed = std::env::var("OPTOUT_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = seed.unwrap_or_else(|| {
-            let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
-            since.as_nanos() as u64 | 1
-        });
-        eprintln!("{test}: OPTOUT_TEST_SEED={seed}");
-        Random(seed)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
-    }
-}
+use common::Random;
 
 #[derive(Debug, PartialEq, Clone)]
 struct Row {
@@ -195,20 +175,20 @@ fn hostile_text(random: &mut Random, pieces: usize) -> Vec<u8> {
         b";",
     ];
     // A letter first: NUL and other bytes in turns would be taken for UTF-16.
-    let count = random.below(pieces);
-    let random_pieces = (0..count).map(|_| PIECES[random.below(PIECES.len())]);
+    let count = random.index(pieces);
+    let random_pieces = (0..count).map(|_| PIECES[random.index(PIECES.len())]);
     std::iter::once(&b"zz"[..]).chain(random_pieces).flatten().copied().collect()
 }
 
 #[test]
 fn any_bytes_in_any_blocks_give_the_rows_of_the_obvious_reader() {
-    let mut random = Random::new("any_bytes");
+    let mut random = Random::of_test("any_bytes");
     for round in 0..6000 {
         let mut text = hostile_text(&mut random, 40);
         if obvious(&text, b',').is_err() && round % 4 != 0 {
             text.push(b'"');
         }
-        let block_bytes = [1, 2, 3, 5, 16, 64, 1 << 16][random.below(7)];
+        let block_bytes = [1, 2, 3, 5, 16, 64, 1 << 16][random.index(7)];
         match (obvious(&text, b','), read(&text, b',', block_bytes)) {
             (Ok(expected), Ok(got)) => {
                 let got: Vec<Row> = got.into_iter().map(|(row, _)| row).collect();

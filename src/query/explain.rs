@@ -3,7 +3,7 @@
 use super::check::RULE_OPT_OUT;
 use crate::event::Event;
 use crate::number::SubscriberKey;
-use crate::store::{Reader, Standing, StoreError};
+use crate::store::{Fact, Reader, Standing, StoreError, decide};
 use crate::time::Timestamp;
 
 /// How a subscriber stands and the events behind it.
@@ -46,7 +46,7 @@ pub fn explain(
     events.retain(|event| known(event.received_at));
     let standing = match at {
         None => reader.standing(key)?,
-        Some(_) => reader.standing_of_history(key, |record, _| known(record.received_at()))?,
+        Some(_) => decide(&events.iter().map(Fact::from).collect::<Vec<_>>()),
     };
     let rule = standing.filter(|standing| standing.opted_out).map(|_| RULE_OPT_OUT);
     Ok(Explanation { standing, rule, events })

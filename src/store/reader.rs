@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::generation::Generation;
 use super::manifest::Manifest;
-use super::standing::{Fact, Standing, decide};
+use super::standing::Standing;
 use super::standings::{Standings, follow};
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Event, Source};
@@ -84,12 +84,7 @@ impl Reader {
             // What was read may have been taken back by a writer that failed before it
             // acknowledged: a fresh look tells that from damage.
             self.failed = true;
-            let fresh = Reader::open_on(self.disk.clone())?;
-            if fresh.manifest.store != self.manifest.store {
-                let why = "another store has taken its place".to_owned();
-                return Err(StoreError::NotAStore { path: self.disk.path_of(""), why });
-            }
-            *self = fresh;
+            *self = self.reopened()?;
         }
         Ok(self.journal.sequence().saturating_sub(before))
     }
@@ -103,10 +98,20 @@ impl Reader {
         if sealed {
             let manifest = Manifest::read(&*self.disk)?;
             if manifest != *self.manifest {
-                *self = Reader::open_on(self.disk.clone())?;
+                *self = self.reopened()?;
             }
         }
         Ok(())
+    }
+
+    /// The same store as it is now.
+    fn reopened(&self) -> Result<Reader, StoreError> {
+        let fresh = Reader::open_on(self.disk.clone())?;
+        if fresh.manifest.store != self.manifest.store {
+            let why = "another store has taken its place".to_owned();
+            return Err(StoreError::NotAStore { path: self.disk.path_of(""), why });
+        }
+        Ok(fresh)
     }
 
     /// Sequence of the newest event that this view knows; 0 for a store without events.
@@ -216,26 +221,6 @@ impl Reader {
         })?;
         events.reverse();
         Ok(events)
-    }
-
-    /// How a subscriber stood when only the events that `known` accepts had been recorded.
-    ///
-    /// # Errors
-    ///
-    /// As [`Reader::history`].
-    pub fn standing_of_history(
-        &self,
-        key: SubscriberKey,
-        known: impl Fn(&Record, usize) -> bool,
-    ) -> Result<Option<Standing>, StoreError> {
-        let Some(standing) = self.standing(key)? else { return Ok(None) };
-        let mut facts = Vec::new();
-        follow(&self.journal, standing.head, |record, row| {
-            if known(record, row) {
-                facts.push(Fact::of_row(record, row));
-            }
-        })?;
-        Ok(decide(&facts))
     }
 
     /// Goes through the records past the sequence `after` that `wanted` accepts by what the

@@ -494,6 +494,26 @@ fn a_reader_notices_that_what_it_read_was_replaced_by_as_many_other_bytes() {
 }
 
 #[test]
+fn a_reader_does_not_go_over_to_another_store_in_the_same_place() {
+    let disk = new_store();
+    let store = writer(&disk).with_limits(Limits { compact_seals_bytes: 1, ..Limits::default() });
+    store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    let mut follower = reader(&disk);
+    store.compact(NOW).unwrap();
+    drop(store);
+    // As if the folder had been moved away, where the reader's segment still has a name.
+    disk.rename("journal-0000000001.seg", "moved-away.seg").unwrap();
+    let other = new_store();
+    for name in other.list().unwrap() {
+        disk.put(&name, other.bytes(&name).unwrap());
+    }
+    for _ in 0..2 {
+        assert!(matches!(follower.refresh(), Err(StoreError::NotAStore { .. })));
+        assert!(matches!(follower.contains(key(1)), Err(StoreError::Unusable { .. })));
+    }
+}
+
+#[test]
 fn moments_of_their_own_are_told_for_each_row_of_a_list() {
     let disk = new_store();
     let store = writer(&disk);
