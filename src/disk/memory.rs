@@ -193,8 +193,8 @@ impl DiskFile for MemoryFile {
         Ok(self.disk.shared().files[self.at].bytes.len() as u64)
     }
 
-    fn is_linked(&self) -> Result<bool, DiskError> {
-        Ok(self.disk.shared().names.values().any(|&at| at == self.at))
+    fn is_in_place(&self) -> Result<bool, DiskError> {
+        Ok(self.disk.shared().names.get(&self.name) == Some(&self.at))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, DiskError> {

@@ -65,8 +65,9 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
         Ok(self.len()? == 0)
     }
 
-    /// Whether a name still leads to it; `false` once it has been deleted.
-    fn is_linked(&self) -> Result<bool, DiskError>;
+    /// Whether its name still leads to it; `false` once it has been deleted, or its folder has
+    /// been moved away.
+    fn is_in_place(&self) -> Result<bool, DiskError>;
 
     /// Reads at `offset` until `buffer` is full or the file ends; how many bytes were read.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, DiskError>;

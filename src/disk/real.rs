@@ -178,8 +178,8 @@ impl DiskFile for RealFile {
         Ok(self.file.metadata().map_err(self.error("measure"))?.len())
     }
 
-    fn is_linked(&self) -> Result<bool, DiskError> {
-        Ok(self.file.metadata().map_err(self.error("measure"))?.nlink() > 0)
+    fn is_in_place(&self) -> Result<bool, DiskError> {
+        is_in_place(&self.file, &self.path).map_err(self.error("measure"))
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, DiskError> {
@@ -216,10 +216,16 @@ struct RealLock {
 
 impl Lock for RealLock {
     fn is_in_place(&self) -> bool {
-        let same = || -> io::Result<bool> {
-            let (held, named) = (self.file.metadata()?, fs::symlink_metadata(&self.path)?);
-            Ok((held.dev(), held.ino()) == (named.dev(), named.ino()))
-        };
-        same().unwrap_or(false)
+        is_in_place(&self.file, &self.path).unwrap_or(false)
+    }
+}
+
+/// Whether an open file is still the one that its name leads to.
+fn is_in_place(file: &File, path: &Path) -> io::Result<bool> {
+    let held = file.metadata()?;
+    match fs::symlink_metadata(path) {
+        Ok(named) => Ok((held.dev(), held.ino()) == (named.dev(), named.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }

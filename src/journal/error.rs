@@ -38,8 +38,9 @@ pub enum JournalError {
     /// An earlier write or sync of this writer failed: open the journal again.
     #[error("an earlier write to the journal failed: open it again")]
     Finished,
-    /// The file under an open reader was deleted: the store has been removed or replaced.
-    #[error("{} has been deleted while it was read: open the store again", file.display())]
+    /// The file under an open reader is not in its place any more: the store has been removed,
+    /// moved or replaced.
+    #[error("{} was deleted or replaced while it was read: open the store again", file.display())]
     Deleted {
         /// The file.
         file: PathBuf,

@@ -235,7 +235,7 @@ impl Journal {
         for look in 1..=LOOKS {
             let length = self.active.file.len()?;
             if length == self.active.end || self.active.sealed {
-                if !self.active.file.is_linked()? {
+                if !self.active.file.is_in_place()? {
                     let file = self.disk.path_of(&segment_name(self.active.segment));
                     return Err(JournalError::Deleted { file });
                 }

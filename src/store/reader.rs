@@ -72,7 +72,7 @@ impl Reader {
     }
 
     /// Takes in what has been recorded since; the number of new events. Without news it costs
-    /// two system calls.
+    /// about a microsecond.
     ///
     /// # Errors
     ///

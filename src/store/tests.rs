@@ -514,6 +514,26 @@ fn a_reader_does_not_go_over_to_another_store_in_the_same_place() {
 }
 
 #[test]
+fn a_reader_notices_that_its_folder_was_moved_away_and_a_copy_put_there() {
+    let place = tempfile::tempdir().unwrap();
+    let [folder, moved] = ["store", "moved"].map(|name| place.path().join(name));
+    super::init(&folder, FOLDING, NOW).unwrap();
+    let mut follower = Reader::open(&folder).unwrap();
+    std::fs::rename(&folder, &moved).unwrap();
+    assert!(follower.refresh().is_err());
+    assert!(matches!(follower.contains(key(1)), Err(StoreError::Unusable { .. })));
+    std::fs::create_dir(&folder).unwrap();
+    for entry in std::fs::read_dir(&moved).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let store = Writer::open(&folder).unwrap();
+    store.append(vec![event(1, Action::OptOut, 1)], NOW).unwrap();
+    assert_eq!(follower.refresh().unwrap(), 1);
+    assert!(follower.contains(key(1)).unwrap());
+}
+
+#[test]
 fn moments_of_their_own_are_told_for_each_row_of_a_list() {
     let disk = new_store();
     let store = writer(&disk);
