@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::number::{Number, SubscriberKey};
+use crate::number::{Address, SubscriberKey};
 use crate::time::Timestamp;
 
 /// Defines a closed list of words with a stable code for the disk and a stable word for people.
@@ -70,6 +70,13 @@ words! {
         OptOut = 1, "opt-out";
         /// Asked to be messaged again.
         Resubscribe = 2, "resubscribe";
+        /// Found to have this number and this id: what holds for one holds for both.
+        Link = 3, "link";
+        /// Gets messages of one category in spite of an opt-out from all of them: an operator's
+        /// decision.
+        Override = 4, "override";
+        /// Was opted out by a list that should not have been loaded: takes its events back.
+        Retract = 5, "retract";
     }
 }
 
@@ -105,6 +112,48 @@ words! {
     }
 }
 
+words! {
+    /// On what ground an opt-out rests. Some can't be lifted by a resubscribe.
+    Ground, "ground" {
+        /// The person asked, or was on a list of those who did.
+        Request = 1, "request";
+        /// A legal demand, or somebody known to go to court. Never lifted.
+        Legal = 2, "legal";
+        /// The number belongs to somebody else than thought.
+        WrongPerson = 3, "wrong-person";
+        /// Imported as protected. Never lifted.
+        Protected = 4, "protected";
+        /// The person asked to be forgotten: nothing but the opt-out itself is kept.
+        Erasure = 5, "erasure";
+    }
+}
+
+words! {
+    /// What kind of message it is.
+    Category, "category" {
+        /// Everything that is neither of the others; what nobody named is marketing too.
+        Marketing = 1, "marketing";
+        /// About something that the person ordered or asked for.
+        Utility = 2, "utility";
+        /// One-time passwords.
+        Authentication = 3, "authentication";
+    }
+}
+
+impl Category {
+    /// The category of a message by what its sender calls it. In any case, `otp` is a name for
+    /// authentication; whatever is unknown or missing is marketing, which every opt-out stops.
+    pub fn of_message(label: &str) -> Category {
+        let label = label.trim();
+        let is = |category: &Category| label.eq_ignore_ascii_case(category.as_str());
+        match Category::ALL.iter().copied().find(is) {
+            Some(category) => category,
+            None if label.eq_ignore_ascii_case("otp") => Category::Authentication,
+            None => Category::Marketing,
+        }
+    }
+}
+
 /// A word that is none of the allowed ones.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("\"{got}\" is not a known {what}: use one of {known}")]
@@ -121,8 +170,16 @@ pub struct Details {
     pub action: Action,
     /// Where the event came from.
     pub source: Source,
-    /// What an opt-out covers.
+    /// What an opt-out covers, and up to which tier a resubscribe reaches.
     pub tier: Tier,
+    /// On what ground an opt-out rests.
+    pub ground: Ground,
+    /// The category that an override names; none for every other action.
+    pub category: Option<Category>,
+    /// Whether an operator's resubscribe is meant to lift also what the person said himself.
+    pub overrides: bool,
+    /// The import to which the event belongs, or which it takes back; 0 for none.
+    pub batch: u64,
     /// The channel on which it was said, such as `whatsapp` or `sms`.
     pub channel: String,
     /// The sender to whom it was said.
@@ -133,6 +190,8 @@ pub struct Details {
     pub word: String,
     /// The campaign that caused it.
     pub campaign: String,
+    /// The message template that caused it.
+    pub template: String,
     /// The provider's id of the message; the same id twice is one event.
     pub message_id: String,
     /// Who recorded it, when a person did.
@@ -148,11 +207,16 @@ impl Details {
             action,
             source,
             tier: Tier::Marketing,
+            ground: Ground::Request,
+            category: None,
+            overrides: false,
+            batch: 0,
             channel: String::new(),
             sender: String::new(),
             brand: String::new(),
             word: String::new(),
             campaign: String::new(),
+            template: String::new(),
             message_id: String::new(),
             operator: String::new(),
             note: String::new(),
@@ -176,10 +240,11 @@ pub struct Event {
     pub occurred_at: Timestamp,
     /// When it was recorded.
     pub received_at: Timestamp,
-    /// The number under which all spellings of this phone meet.
-    pub key: SubscriberKey,
-    /// The number as it was read.
-    pub number: Number,
+    /// The key under which all spellings of this phone meet, or that of the id; `None` for an
+    /// event that says nothing any more, because its subscriber asked to be forgotten.
+    pub key: Option<SubscriberKey>,
+    /// The number as it was read, or the id; `None` when the person asked to be forgotten.
+    pub address: Option<Address>,
     /// The number as it was written in the request or file.
     pub raw: String,
     /// The sequence of the event before this one for the same subscriber; 0 when it is the first.
@@ -195,7 +260,7 @@ impl fmt::Debug for Event {
             .field("sequence", &self.sequence)
             .field("occurred_at", &self.occurred_at)
             .field("received_at", &self.received_at)
-            .field("number", &self.number)
+            .field("address", &self.address)
             .field("previous", &self.previous)
             .field("details", &self.details)
             .finish_non_exhaustive()
@@ -205,7 +270,7 @@ impl fmt::Debug for Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::number::{Folding, fold};
+    use crate::number::{Folding, Number, fold};
 
     #[test]
     fn debug_shows_no_full_number_and_no_text() {
@@ -216,8 +281,8 @@ mod tests {
             sequence: 1,
             occurred_at: Timestamp::default(),
             received_at: Timestamp::default(),
-            key: fold(number, Folding::default()),
-            number,
+            key: Some(fold(number, Folding::default())),
+            address: Some(number.into()),
             raw: "+52 55 1234 5678".to_owned(),
             previous: 0,
             details,

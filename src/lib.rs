@@ -72,6 +72,7 @@ pub mod event;
 pub mod exchange;
 pub mod journal;
 pub mod number;
+pub mod policy;
 pub mod query;
 pub mod scrub;
 pub mod snapshot;

@@ -139,7 +139,7 @@ fn check(store: &Path, story: &Story, cycle: u64) {
 
     let mut recorded = HashSet::new();
     query::events::<StoreError>(&reader, &Filter::default(), |event| {
-        recorded.insert((event.sequence, event.number));
+        recorded.insert((event.sequence, event.address.unwrap().number().unwrap()));
         Ok(true)
     })
     .unwrap();

@@ -126,10 +126,11 @@ fn a_state_gives_each_number_once_that_opted_out_in_the_range_and_is_so_at_its_e
         let (reader, all, mut random) = history(seed);
         let filter = filter(&mut random);
         let given = found(|visit| states(&reader, &filter, visit));
-        let numbers: BTreeSet<Number> = given.iter().map(|event| event.number).collect();
+        let numbers: BTreeSet<Number> =
+            given.iter().map(|event| event.address.clone().unwrap().number().unwrap()).collect();
         assert_eq!(numbers.len(), given.len(), "seed {seed}: nobody twice");
         for index in 0..SUBSCRIBERS {
-            let of_number = |event: &&Event| event.number == number(index);
+            let of_number = |event: &&Event| event.address == Some(number(index).into());
             let known = |event: &&Event| {
                 of_number(event)
                     && filter.range.to().is_none_or(|to| clock(&filter, event) < to)
@@ -163,7 +164,7 @@ fn time_travel_answers_as_the_store_knew_it() {
             let at = (random.below(3) > 0).then(|| moment(random.below(MOMENTS)));
             let known: Vec<&Event> = all
                 .iter()
-                .filter(|event| event.number == number(index))
+                .filter(|event| event.address == Some(number(index).into()))
                 .filter(|event| at.is_none_or(|at| event.received_at <= at))
                 .collect();
             let explanation = explain(&reader, key, at).unwrap();

@@ -98,8 +98,11 @@ impl<W: Write> EventWriter<W> {
     ///
     /// When the output refuses it.
     pub fn write(&mut self, event: &Event) -> io::Result<()> {
-        let number =
-            if self.mask { event.number.masked().to_string() } else { event.number.to_string() };
+        let number = match &event.address {
+            Some(address) if self.mask => address.masked(),
+            Some(address) => address.to_string(),
+            None => String::new(),
+        };
         let details = &event.details;
         let line = Line {
             sequence: event.sequence,
@@ -193,8 +196,8 @@ mod tests {
             sequence: 7,
             occurred_at: Timestamp::from_millis(1_700_000_000_000),
             received_at: Timestamp::from_millis(1_700_000_000_500),
-            key: fold(number, Folding::default()),
-            number,
+            key: Some(fold(number, Folding::default())),
+            address: Some(number.into()),
             raw: "+52 55 1234 5678".to_owned(),
             previous: 0,
             details,

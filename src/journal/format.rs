@@ -12,9 +12,9 @@ pub const SEGMENT_MAGIC: [u8; 8] = *b"OPTOUTJ\n";
 pub const INDEX_MAGIC: [u8; 8] = *b"OPTOUTI\n";
 /// The first bytes of a record.
 pub const RECORD_MAGIC: [u8; 4] = *b"REC\n";
-/// The version of segments, records and indexes that this release writes, and the newest that
-/// it reads.
-pub const VERSION: u16 = 1;
+/// The version of segments, records and indexes that this release writes, and the only one that
+/// it reads: version 1 was never released.
+pub const VERSION: u16 = 2;
 
 /// Rows in one record at the most: looking at one row means reading its whole record.
 pub const RECORD_ROWS_MAX: usize = 65_536;

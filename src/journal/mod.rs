@@ -25,7 +25,7 @@ mod tests;
 
 pub use error::JournalError;
 pub use reader::{Journal, JournalIdentity, SegmentInfo, Span, verify_sealed};
-pub use record::{Record, Row, Spelling};
+pub use record::{Record, Row, Spelling, Subject};
 pub use writer::JournalWriter;
 
 /// A checksum as the manifest writes it.

@@ -16,11 +16,20 @@ pub(super) struct Payload<'a> {
     pub(super) brand: &'a str,
     pub(super) word: &'a str,
     pub(super) campaign: &'a str,
+    pub(super) template: &'a str,
     pub(super) message_id: &'a str,
     pub(super) operator: &'a str,
     pub(super) note: &'a str,
-    /// Differences from number to number, zigzag, base 128.
-    pub(super) numbers: &'a [u8],
+    /// Code of the ground; never zero, which parts the zeros around it.
+    pub(super) ground: u8,
+    /// Code of the category that an override names, 0 for none.
+    pub(super) category: u8,
+    /// A bit mask of `FLAG_` values.
+    pub(super) flags: u8,
+    /// The import that the rows belong to or take back, 0 for none.
+    pub(super) batch: u64,
+    /// Codes of the subjects: differences from row to row, zigzag, base 128.
+    pub(super) subjects: &'a [u8],
     /// Milliseconds past `occurred_min`, base 128; nothing when all rows are equal.
     pub(super) occurred: &'a [u8],
     /// How the numbers were written: a `SPELLING_` code, and for texts their lengths and bytes.
@@ -57,17 +66,23 @@ mod tests {
             brand: "",
             word: "BAJA",
             campaign: "",
+            template: "",
             message_id: "",
             operator: "",
             note: "",
-            numbers: &[7; 300],
+            ground: 1,
+            category: 0,
+            flags: 0,
+            batch: 300,
+            subjects: &[7; 300],
             occurred: &[],
             spelling: 1,
             texts: &[],
             previous: &[],
         };
         // Written by hand after bincode's specification: lengths are base-251 varints.
-        let mut expected = b"\x03sms\x00\x00\x04BAJA\x00\x00\x00\x00".to_vec();
+        let mut expected = b"\x03sms\x00\x00\x04BAJA\x00\x00\x00\x00\x00".to_vec();
+        expected.extend_from_slice(&[1, 0, 0, 251, 44, 1]);
         expected.extend_from_slice(&[251, 44, 1]);
         expected.extend_from_slice(&[7; 300]);
         expected.extend_from_slice(&[0, 1, 0, 0]);

@@ -12,8 +12,8 @@ use super::format::{KIND_EVENTS, RECORD_MAGIC, RECORD_PAYLOAD_BYTES_MAX, RECORD_
 use super::format::{RecordHeader, Seal};
 use super::payload::Payload;
 use super::varint;
-use crate::event::{Action, Details, Event, Source, Tier};
-use crate::number::{Folding, Number, fold};
+use crate::event::{Action, Category, Details, Event, Ground, Source, Tier};
+use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use crate::time::Timestamp;
 
 /// How a number was written in the request or file.
@@ -64,10 +64,10 @@ impl<'a> Spelling<'a> {
         }
     }
 
-    fn write(self, number: Number, out: &mut Vec<u8>) {
+    fn write(self, subject: Subject, out: &mut Vec<u8>) {
         let text = match self {
-            Spelling::Plus => format!("+{}", number.get()),
-            Spelling::Digits => number.get().to_string(),
+            Spelling::Plus => format!("+{}", subject.code()),
+            Spelling::Digits => subject.code().to_string(),
             Spelling::Text(text) => return put_text(out, text),
         };
         put_text(out, &text);
@@ -83,14 +83,54 @@ const SPELLING_PLUS: u8 = 0;
 const SPELLING_DIGITS: u8 = 1;
 const SPELLING_TEXTS: u8 = 2;
 
+/// Set in `flags` when an operator's resubscribe lifts also what the person said himself.
+const FLAG_OVERRIDES: u8 = 1;
+
+/// Whom a row is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A number.
+    Number(Number),
+    /// An id, by the key that the store gave it; the row's text is the id itself.
+    Id(SubscriberKey),
+    /// Somebody who asked to be forgotten. The row's text is what stands for him, or empty when
+    /// the row says nothing any more.
+    Erased,
+}
+
+/// Neither a number nor the key of an id.
+const ERASED: u64 = u64::MAX;
+
+impl Subject {
+    /// The integer on disk.
+    fn code(self) -> u64 {
+        match self {
+            Subject::Number(number) => number.get(),
+            Subject::Id(key) => key.get(),
+            Subject::Erased => ERASED,
+        }
+    }
+
+    fn from_code(code: u64) -> Option<Subject> {
+        if code == ERASED {
+            return Some(Subject::Erased);
+        }
+        let key = SubscriberKey::from_u64(code);
+        match key.id_sequence() {
+            Some(_) => Some(Subject::Id(key)),
+            None => Number::from_e164(code).map(Subject::Number),
+        }
+    }
+}
+
 /// One row of a record to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// The number as it was read.
-    pub number: Number,
+    /// Whom it is about.
+    pub subject: Subject,
     /// When the person acted.
     pub occurred_at: Timestamp,
-    /// How the number was written.
+    /// How the number was written; of other subjects always a text.
     pub spelling: Spelling<'a>,
     /// Sequence of the subscriber's event before this one; 0 for none.
     pub previous: u64,
@@ -119,7 +159,7 @@ pub(super) fn encode(
     let occurred_min = rows.iter().map(|row| row.occurred_at).min().unwrap_or_default();
     let occurred_max = rows.iter().map(|row| row.occurred_at).max().unwrap_or_default();
     let (spelling, texts) = encode_spellings(rows);
-    let numbers = encode_differences(rows.iter().map(|row| row.number.get()));
+    let subjects = encode_differences(rows.iter().map(|row| row.subject.code()));
     let previous = if rows.iter().all(|row| row.previous == 0) {
         Vec::new()
     } else {
@@ -132,10 +172,15 @@ pub(super) fn encode(
         brand: &details.brand,
         word: &details.word,
         campaign: &details.campaign,
+        template: &details.template,
         message_id: &details.message_id,
         operator: &details.operator,
         note: &details.note,
-        numbers: &numbers,
+        ground: details.ground.code(),
+        category: details.category.map_or(0, Category::code),
+        flags: if details.overrides { FLAG_OVERRIDES } else { 0 },
+        batch: details.batch,
+        subjects: &subjects,
         occurred: &occurred,
         spelling,
         texts: &texts,
@@ -185,7 +230,7 @@ fn encode_spellings(rows: &[Row<'_>]) -> (u8, Vec<u8>) {
     }
     let mut texts = Vec::new();
     for row in rows {
-        row.spelling.write(row.number, &mut texts);
+        row.spelling.write(row.subject, &mut texts);
     }
     (SPELLING_TEXTS, texts)
 }
@@ -206,7 +251,7 @@ pub struct Record {
     first_sequence: u64,
     received_at: Timestamp,
     details: Details,
-    numbers: Vec<Number>,
+    subjects: Vec<Subject>,
     /// Empty when all rows have `occurred_min`.
     occurred: Vec<Timestamp>,
     occurred_min: Timestamp,
@@ -219,7 +264,7 @@ pub struct Record {
 /// Says which rows; shows nobody's number.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Record({} rows from {})", self.numbers.len(), self.first_sequence)
+        write!(f, "Record({} rows from {})", self.rows(), self.first_sequence)
     }
 }
 
@@ -236,20 +281,32 @@ impl Record {
             action: Action::from_code(header.action)?,
             source: Source::from_code(header.source)?,
             tier: Tier::from_code(header.tier)?,
+            ground: Ground::from_code(payload.ground)?,
+            category: match payload.category {
+                0 => None,
+                code => Some(Category::from_code(code)?),
+            },
+            overrides: match payload.flags {
+                0 => false,
+                FLAG_OVERRIDES => true,
+                _ => return None,
+            },
+            batch: payload.batch,
             channel: payload.channel.to_owned(),
             sender: payload.sender.to_owned(),
             brand: payload.brand.to_owned(),
             word: payload.word.to_owned(),
             campaign: payload.campaign.to_owned(),
+            template: payload.template.to_owned(),
             message_id: payload.message_id.to_owned(),
             operator: payload.operator.to_owned(),
             note: payload.note.to_owned(),
         };
         let occurred_min = Timestamp::from_millis(header.occurred_min.get());
-        let numbers = decode_differences(payload.numbers, rows)?
+        let subjects = decode_differences(payload.subjects, rows)?
             .into_iter()
-            .map(Number::from_e164)
-            .collect::<Option<Vec<Number>>>()?;
+            .map(Subject::from_code)
+            .collect::<Option<Vec<Subject>>>()?;
         let previous = if payload.previous.is_empty() {
             Vec::new()
         } else {
@@ -260,17 +317,34 @@ impl Record {
         if !previous.iter().enumerate().all(chained) {
             return None;
         }
-        Some(Record {
+        let record = Record {
             first_sequence,
             received_at: Timestamp::from_millis(header.received_at.get()),
             details,
-            numbers,
+            subjects,
             occurred: decode_occurred(&payload, header, rows)?,
             occurred_min,
             spelling: payload.spelling,
             texts: decode_texts(&payload, rows)?,
             previous,
-        })
+        };
+        record.subjects_are_told().then_some(record)
+    }
+
+    /// Whether the texts say who the subjects without a number are, and whether the links are in
+    /// pairs.
+    fn subjects_are_told(&self) -> bool {
+        let is_told = |row: usize| match self.subjects[row] {
+            Subject::Number(_) => true,
+            Subject::Id(key) => {
+                let sequence = self.first_sequence + row as u64;
+                key.id_sequence().is_some_and(|first| (1..=sequence).contains(&first))
+                    && self.text(row).is_some_and(|it| BusinessId::find(it.as_bytes()) == Some(it))
+            }
+            Subject::Erased => self.spelling == SPELLING_TEXTS,
+        };
+        let is_paired = self.details.action != Action::Link || self.rows() % 2 == 0;
+        is_paired && (0..self.rows()).all(is_told)
     }
 
     /// Sequence of the first row.
@@ -280,7 +354,7 @@ impl Record {
 
     /// Number of rows, at least 1.
     pub fn rows(&self) -> usize {
-        self.numbers.len()
+        self.subjects.len()
     }
 
     /// What the rows share.
@@ -293,9 +367,37 @@ impl Record {
         self.received_at
     }
 
-    /// The numbers, in the order of their sequences.
-    pub fn numbers(&self) -> &[Number] {
-        &self.numbers
+    /// Whom the rows are about, in the order of their sequences.
+    pub fn subjects(&self) -> &[Subject] {
+        &self.subjects
+    }
+
+    /// The key of a row's subscriber; `None` when the row says nothing any more.
+    pub fn key(&self, row: usize, folding: Folding) -> Option<SubscriberKey> {
+        match self.subjects[row] {
+            Subject::Number(number) => Some(fold(number, folding)),
+            Subject::Id(key) => Some(key),
+            Subject::Erased => None,
+        }
+    }
+
+    /// A row's number or id; `None` when its subscriber asked to be forgotten.
+    pub fn address(&self, row: usize) -> Option<Address> {
+        match self.subjects[row] {
+            Subject::Number(number) => Some(Address::Number(number)),
+            Subject::Id(_) => BusinessId::parse(self.text(row)?.as_bytes()).map(Address::Id),
+            Subject::Erased => None,
+        }
+    }
+
+    /// The text of a row whose spelling is one.
+    pub fn text(&self, row: usize) -> Option<&str> {
+        self.texts.get(row).map(String::as_str)
+    }
+
+    /// For a row of a link, the row of the other end.
+    pub fn partner(&self, row: usize) -> Option<usize> {
+        (self.details.action == Action::Link).then_some(row ^ 1)
     }
 
     /// When the person of a row acted.
@@ -310,18 +412,19 @@ impl Record {
 
     /// A row as an event. `row` is below [`Record::rows`].
     pub fn event(&self, row: usize, folding: Folding) -> Event {
-        let number = self.numbers[row];
+        let raw = match (self.subjects[row], self.spelling) {
+            (Subject::Number(number), SPELLING_PLUS) => format!("+{}", number.get()),
+            (Subject::Number(number), SPELLING_DIGITS) => number.get().to_string(),
+            (Subject::Erased, _) => String::new(),
+            _ => self.texts[row].clone(),
+        };
         Event {
             sequence: self.first_sequence + row as u64,
             occurred_at: self.occurred_at(row),
             received_at: self.received_at,
-            key: fold(number, folding),
-            number,
-            raw: match self.spelling {
-                SPELLING_PLUS => format!("+{}", number.get()),
-                SPELLING_DIGITS => number.get().to_string(),
-                _ => self.texts[row].clone(),
-            },
+            key: self.key(row, folding),
+            address: self.address(row),
+            raw,
             previous: self.previous(row),
             details: self.details.clone(),
         }

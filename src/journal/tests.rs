@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::format::{RECORD_HEADER_BYTES, SECTOR_BYTES, SEGMENT_HEADER_BYTES, segment_name};
 use super::{
-    Journal, JournalError, JournalIdentity, JournalWriter, Record, Row, Spelling, verify_sealed,
+    Journal, JournalError, JournalIdentity, JournalWriter, Record, Row, Spelling, Subject,
+    verify_sealed,
 };
 use crate::disk::{Disk, MemoryDisk};
-use crate::event::{Action, Details, Source};
-use crate::number::{Folding, Number};
+use crate::event::{Action, Details, Ground, Source};
+use crate::number::{Folding, Number, SubscriberKey};
 use crate::time::Timestamp;
 
 const IDENTITY: JournalIdentity =
@@ -16,7 +17,7 @@ const IDENTITY: JournalIdentity =
 
 fn row(number: u64) -> Row<'static> {
     Row {
-        number: Number::from_e164(number).unwrap(),
+        subject: Subject::Number(Number::from_e164(number).unwrap()),
         occurred_at: Timestamp::from_millis(1_700_000_000_000),
         spelling: Spelling::Plus,
         previous: 0,
@@ -26,7 +27,10 @@ fn row(number: u64) -> Row<'static> {
 fn numbers_after(journal: &Journal, after: u64) -> Vec<u64> {
     let mut numbers = Vec::new();
     let visit = |record: &Record| -> Result<bool, JournalError> {
-        numbers.extend(record.numbers().iter().map(|number| number.get()));
+        numbers.extend(record.subjects().iter().map(|subject| match subject {
+            Subject::Number(number) => number.get(),
+            other => panic!("{other:?}"),
+        }));
         Ok(true)
     };
     journal.scan(after, |_| true, visit).unwrap();
@@ -87,7 +91,10 @@ fn what_was_appended_is_read_back_in_order() {
     assert_eq!(numbers, [A, B, C, D]);
     assert_eq!(journal.sequence(), 4);
     let event = journal.event(3).unwrap().unwrap();
-    assert_eq!((event.sequence, event.number.get()), (3, C));
+    assert_eq!(
+        (event.sequence, event.address.map(|it| it.to_string())),
+        (3, Some(format!("+{C}")))
+    );
     assert_eq!(event.raw, format!("+{C}"));
     assert!(journal.event(5).unwrap().is_none());
     assert!(journal.event(0).unwrap().is_none());
@@ -239,29 +246,46 @@ fn columns_of_all_kinds_are_read_back() {
     let mut writer = writer(&disk);
     let mut details = Details::new(Action::OptOut, Source::Import);
     details.message_id = "wamid.1".to_owned();
+    details.ground = Ground::Legal;
+    details.template = "spring".to_owned();
+    details.batch = 77;
+    let id = |first, text| Row {
+        subject: Subject::Id(SubscriberKey::of_id(first)),
+        spelling: Spelling::Text(text),
+        ..row(A)
+    };
     let rows = [
         Row { spelling: Spelling::Digits, occurred_at: now, ..row(B) },
         Row { spelling: Spelling::Text("(55) 1234"), occurred_at: Timestamp::MIN, ..row(A) },
         Row { previous: 1, occurred_at: Timestamp::MAX, ..row(D) },
     ];
+    let ids = [id(4, "US.1349"), Row { previous: 4, ..id(4, "US.1349") }];
     writer.append(&details, now, &rows).unwrap();
+    writer.append(&details, now, &ids).unwrap();
     writer.sync().unwrap();
-    let (journal, _) = open(&disk).unwrap();
+    let journal = Journal::open(Arc::new(disk.clone()), IDENTITY, &[], 1).unwrap();
+    for sequence in [4, 5] {
+        let event = journal.event(sequence).unwrap().unwrap();
+        assert_eq!(event.address.unwrap().to_string(), "US.1349");
+        assert_eq!(event.key, Some(SubscriberKey::of_id(4)));
+        assert_eq!(event.details, details);
+    }
     for (at, expected) in rows.iter().enumerate() {
         let event = journal.event(at as u64 + 1).unwrap().unwrap();
-        assert_eq!(event.number, expected.number);
+        let Subject::Number(number) = expected.subject else { panic!("a number") };
+        assert_eq!(event.address, Some(number.into()));
         assert_eq!(event.occurred_at, expected.occurred_at);
         assert_eq!(event.previous, expected.previous);
         assert_eq!(journal.source(at as u64 + 1).unwrap(), Some(Source::Import));
         let text = match expected.spelling {
-            Spelling::Plus => format!("+{}", expected.number.get()),
-            Spelling::Digits => expected.number.get().to_string(),
+            Spelling::Plus => format!("+{}", number.get()),
+            Spelling::Digits => number.get().to_string(),
             Spelling::Text(text) => text.to_owned(),
         };
         assert_eq!(event.raw, text);
-        assert_eq!(Spelling::of(event.number, &event.raw), expected.spelling);
+        assert_eq!(Spelling::of(number, &event.raw), expected.spelling);
     }
-    assert_eq!(journal.records_of_message("wamid.1").unwrap().len(), 1);
+    assert_eq!(journal.records_of_message("wamid.1").unwrap().len(), 2);
     assert!(journal.records_of_message("wamid.2").unwrap().is_empty());
 }
 

@@ -80,6 +80,12 @@ impl fmt::Debug for Number {
 #[derive(Clone, Copy)]
 pub struct Masked(u64);
 
+impl Masked {
+    pub(super) const fn of(digits: u64) -> Masked {
+        Masked(digits)
+    }
+}
+
 impl fmt::Display for Masked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const LAST: usize = 2;
@@ -113,12 +119,6 @@ impl SubscriberKey {
     /// The integer that sets and files hold.
     pub const fn get(self) -> u64 {
         self.0
-    }
-}
-
-impl fmt::Debug for SubscriberKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        Masked(self.0).fmt(f)
     }
 }
 

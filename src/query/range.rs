@@ -2,7 +2,6 @@
 
 use crate::event::{Action, Event, Source};
 use crate::journal::{Record, Span};
-use crate::number::fold;
 use crate::store::{Clock, Fact, Reader, StoreError, unlifted};
 use crate::time::{TimeRange, Timestamp};
 
@@ -103,7 +102,7 @@ fn represents(
     row: usize,
 ) -> Result<bool, StoreError> {
     let sequence = record.first_sequence() + row as u64;
-    let key = fold(record.numbers()[row], reader.folding());
+    let Some(key) = record.key(row, reader.folding()) else { return Ok(false) };
     // Nearly everybody has one event only: then there is no history to be read.
     if record.previous(row) == 0 && reader.standing(key)?.is_some_and(|it| it.head == sequence) {
         return Ok(true);

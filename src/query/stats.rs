@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::range::{Filter, events};
 use crate::event::{Action, Event};
+use crate::number::{Address, Number};
 use crate::store::{Clock, Reader, StoreError};
 use crate::time::Zone;
 
@@ -55,6 +56,7 @@ impl Stats {
             match action {
                 Action::OptOut => count.opt_outs += 1,
                 Action::Resubscribe => count.resubscribes += 1,
+                _ => {}
             }
         }
     }
@@ -107,7 +109,11 @@ impl GroupOf {
             By::Week => GroupOf::Day(monday_of(date())),
             By::Month => GroupOf::Month(date().first_of_month()),
             By::Source => GroupOf::Name(event.details.source.as_str()),
-            By::Country => GroupOf::Name(event.number.region().map_or("-", |it| it.as_str())),
+            By::Country => {
+                let number = event.address.as_ref().and_then(Address::number);
+                let region = number.and_then(Number::region);
+                GroupOf::Name(region.map_or("-", |it| it.as_str()))
+            }
             By::Campaign if event.details.campaign.is_empty() => GroupOf::Name("-"),
             By::Campaign => GroupOf::Text(event.details.campaign.clone()),
         }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::writer::TEXT_BYTES_MAX;
 use crate::journal::format::RECORD_ROWS_MAX;
-use crate::journal::{Row, Spelling};
+use crate::journal::{Row, Spelling, Subject};
 use crate::number::{Folding, Number, SubscriberKey, fold};
 use crate::time::Timestamp;
 
@@ -167,7 +167,7 @@ impl Bulk {
         let follows = at > 0 && self.keys[at - 1] == self.keys[at];
         let text = row.text as usize;
         Row {
-            number: row.number,
+            subject: Subject::Number(row.number),
             occurred_at: row.occurred_at,
             spelling: match row.spelling {
                 0 => Spelling::Plus,

@@ -19,7 +19,7 @@ use super::writer::{CompactReport, NewEvent, Outcome, Receipt};
 use crate::disk::{Disk, Lock};
 use crate::event::{Action, Details};
 use crate::journal::format::SEGMENT_BYTES_MAX;
-use crate::journal::{JournalWriter, Row, Spelling};
+use crate::journal::{JournalWriter, Row, Spelling, Subject};
 use crate::number::{Folding, SubscriberKey, fold};
 use crate::time::Timestamp;
 
@@ -224,7 +224,7 @@ impl Core {
             .iter()
             .zip(&before)
             .map(|(event, before)| Row {
-                number: event.number,
+                subject: Subject::Number(event.number),
                 occurred_at: event.occurred_at,
                 spelling: Spelling::of(event.number, &event.raw),
                 previous: before.map_or(0, |standing| standing.head),
@@ -240,7 +240,7 @@ impl Core {
                 (Action::OptOut, false, true) => Outcome::Added,
                 (Action::OptOut, ..) => Outcome::Already,
                 (Action::Resubscribe, true, false) => Outcome::Resubscribed,
-                (Action::Resubscribe, ..) => Outcome::NotListed,
+                _ => Outcome::NotListed,
             };
             let sequence = first + row as u64;
             receipts.push(Receipt { sequence, outcome, opted_out: is });
@@ -280,7 +280,7 @@ impl Core {
             if record.details().action != event.details.action {
                 continue;
             }
-            let row = record.numbers().iter().position(|&number| fold(number, folding) == key);
+            let row = (0..record.rows()).find(|&row| record.key(row, folding) == Some(key));
             if let Some(row) = row {
                 return Ok(Some(record.first_sequence() + row as u64));
             }
@@ -384,7 +384,7 @@ impl Core {
         let mut known = HashSet::new();
         for record in self.journal.journal().records_of_message(&details.message_id)? {
             if record.details().action == details.action {
-                known.extend(record.numbers().iter().map(|&number| fold(number, folding)));
+                known.extend((0..record.rows()).filter_map(|row| record.key(row, folding)));
             }
         }
         let before = bulk.rows.len();

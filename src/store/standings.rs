@@ -10,7 +10,7 @@ use super::generation::Generation;
 use super::standing::{Fact, Standing, decide};
 use crate::event::Action;
 use crate::journal::{Journal, JournalError, Record};
-use crate::number::{SubscriberKey, fold};
+use crate::number::SubscriberKey;
 use crate::time::Timestamp;
 
 /// What the events beyond the generation changed. Numbers come from outside, hence the keyed
@@ -118,9 +118,10 @@ impl Standings {
     /// Takes a record of the journal in.
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
-        for (row, &number) in record.numbers().iter().enumerate() {
+        for row in 0..record.rows() {
+            let Some(key) = record.key(row, folding) else { continue };
             let fact = Fact::of_row(record, row);
-            self.settle(journal, fold(number, folding), fact, record.previous(row))?;
+            self.settle(journal, key, fact, record.previous(row))?;
         }
         Ok(())
     }

@@ -17,7 +17,6 @@ use super::standing::{Fact, Standing, decide};
 use super::standings::facts_of;
 use crate::disk::{Disk, RealDisk};
 use crate::journal::{Journal, JournalError, JournalIdentity, Record, verify_sealed};
-use crate::number::fold;
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -155,9 +154,9 @@ fn compare(
         0,
         |span| span.last_sequence <= manifest.sequence,
         |record| {
-            for (row, &number) in record.numbers().iter().enumerate() {
+            for row in 0..record.rows() {
                 let sequence = record.first_sequence() + row as u64;
-                let key = fold(number, journal.folding());
+                let Some(key) = record.key(row, journal.folding()) else { continue };
                 let standing = generation.standing(key)?.ok_or_else(|| {
                     wrong(format!("the subscriber of event {sequence} is in no set"))
                 })?;

@@ -143,7 +143,7 @@ fn event_json(event: &Event) -> Value {
     let details = &event.details;
     json!({
         "sequence": event.sequence,
-        "number": event.number.to_string(),
+        "number": event.address.as_ref().map(ToString::to_string),
         "action": details.action,
         "occurred_at": event.occurred_at,
         "received_at": event.received_at,
