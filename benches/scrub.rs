@@ -12,6 +12,7 @@ use std::path::Path;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use optout::number::SubscriberKey;
+use optout::policy::Ruling;
 use optout::scrub::output::{OutputFile, publish};
 use optout::scrub::{Input, Origin, Scrubber, Sinks, SuppressionSet};
 use optout::table::{Cell, ReadOptions, Table};
@@ -41,18 +42,18 @@ impl Bits {
 impl SuppressionSet for Bits {
     type Error = std::convert::Infallible;
 
-    fn contains_batch(
+    fn judge_batch(
         &self,
         keys: &[SubscriberKey],
-        found: &mut [bool],
+        rulings: &mut [Ruling],
     ) -> Result<(), Self::Error> {
-        for (key, found) in keys.iter().zip(found) {
-            *found = self.has(key.get());
+        for (key, ruling) in keys.iter().zip(rulings) {
+            *ruling = if self.has(key.get()) { Ruling::UNANSWERED } else { Ruling::UNLISTED };
         }
         Ok(())
     }
 
-    fn origin(&self, _: SubscriberKey) -> Result<Option<Origin>, Self::Error> {
+    fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Self::Error> {
         Ok(None)
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use optout::disk::MemoryDisk;
 use optout::event::{Action, Details, Event, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
-use optout::query::{By, Filter, Verdict, events, explain, states, stats};
+use optout::policy::{Context, Policy};
+use optout::query::{By, Filter, Judge, Verdict, events, explain, states, stats};
 use optout::store::{Clock, NewEvent, Reader, StoreError, Writer, init_on};
 use optout::time::{TimeRange, Timestamp, Zone};
 
@@ -159,6 +160,7 @@ fn a_state_gives_each_number_once_that_opted_out_in_the_range_and_is_so_at_its_e
 fn time_travel_answers_as_the_store_knew_it() {
     for seed in 0..300 {
         let (reader, all, mut random) = history(seed);
+        let judge = Judge::new(&reader, Policy::default(), Context::default());
         for index in 0..SUBSCRIBERS {
             let key: SubscriberKey = fold(number(index), Folding::default());
             let at = (random.below(3) > 0).then(|| moment(random.below(MOMENTS)));
@@ -167,12 +169,12 @@ fn time_travel_answers_as_the_store_knew_it() {
                 .filter(|event| event.address == Some(number(index).into()))
                 .filter(|event| at.is_none_or(|at| event.received_at <= at))
                 .collect();
-            let explanation = explain(&reader, key, at).unwrap();
+            let explanation = explain(&reader, &judge, key, at).unwrap();
             assert_eq!(explanation.events.iter().collect::<Vec<_>>(), known, "seed {seed}");
             let expected = is_opted_out(known.iter().copied());
             assert_eq!(explanation.is_suppressed(), expected, "seed {seed}, {index}");
-            assert_eq!(explanation.since().is_some(), !known.is_empty(), "seed {seed}");
-            assert_eq!(explanation.rule.is_some(), expected, "seed {seed}");
+            assert_eq!(explanation.since_event().is_some(), !known.is_empty(), "seed {seed}");
+            assert_eq!(!explanation.rule.is_empty(), expected, "seed {seed}");
         }
     }
 }

@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use optout::event::Source;
 use optout::number::{Folding, NumberReader, Region, SubscriberKey};
+use optout::policy::Ruling;
+use optout::policy::Ruling;
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{
     Input, Mode, Origin, OutputError, Progress, Report, ScrubError, Scrubber, Sinks, SuppressionSet,
@@ -26,7 +28,7 @@ fn origin() -> Origin {
     Origin {
         since: Timestamp::from_millis(1_700_000_000_000),
         source: Source::Keyword,
-        rule: "opt-out",
+        rule: "opt-out".to_owned(),
     }
 }
 
@@ -407,19 +409,19 @@ enum Broken {
 impl SuppressionSet for Broken {
     type Error = io::Error;
 
-    fn contains_batch(&self, _: &[SubscriberKey], found: &mut [bool]) -> io::Result<()> {
+    fn judge_batch(&self, _: &[SubscriberKey], rulings: &mut [Ruling]) -> io::Result<()> {
         match self {
             Broken::Failing => Err(io::Error::other("damaged")),
             Broken::Silent => Ok(()),
             Broken::Panicking => panic!("a defect"),
             Broken::NoOrigin => {
-                found.fill(true);
+                rulings.fill(Ruling::UNANSWERED);
                 Ok(())
             }
         }
     }
 
-    fn origin(&self, _: SubscriberKey) -> io::Result<Option<Origin>> {
+    fn origin(&self, _: SubscriberKey, _: Ruling) -> io::Result<Option<Origin>> {
         if matches!(self, Broken::NoOrigin) { Err(io::Error::other("damaged")) } else { Ok(None) }
     }
 }

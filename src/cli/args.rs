@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use optout::event::{Source, Tier};
+use optout::event::{Ground, Source, Tier};
 use optout::number::Region;
 use optout::time::{Timestamp, Zone};
 
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Add(Add),
     /// Record that persons want messages again
     Resubscribe(Resubscribe),
+    /// Let messages of one category through in spite of an opt-out from all messages
+    Override(Override),
     /// Record lists of opt-outs
     Import(Import),
     /// Take those who opted out out of recipient lists
@@ -119,8 +121,9 @@ pub(crate) struct EventArgs {
     pub(crate) source: Option<Source>,
     #[command(flatten)]
     pub(crate) scope: ScopeArgs,
-    /// What the opt-out covers; every opt-out covers all messages so far
-    #[arg(long, value_parser = tier, hide = true)]
+    /// What it covers: marketing, or all messages; marketing if not given, but all for the words
+    /// STOPALL and STOP ALL, and for the grounds legal and wrong-person
+    #[arg(long, value_parser = tier)]
     pub(crate) tier: Option<Tier>,
     /// The word that the person used
     #[arg(long, value_name = "TEXT")]
@@ -128,6 +131,9 @@ pub(crate) struct EventArgs {
     /// The campaign that caused it
     #[arg(long, value_name = "ID")]
     pub(crate) campaign: Option<String>,
+    /// The message template that caused it
+    #[arg(long, value_name = "ID")]
+    pub(crate) template: Option<String>,
     /// The provider's id of the message; the same id twice is one event
     #[arg(long, value_name = "ID")]
     pub(crate) message_id: Option<String>,
@@ -136,14 +142,17 @@ pub(crate) struct EventArgs {
     pub(crate) note: Option<String>,
 }
 
-/// Where an opt-out holds. Not supported yet: refused, never ignored.
+/// Where an opt-out holds, or how a message is sent.
 #[derive(Debug, Args)]
 pub(crate) struct ScopeArgs {
-    #[arg(long, hide = true)]
+    /// The channel: whatsapp, sms, rcs, voice, email …; all of them if not given
+    #[arg(long, value_name = "CHANNEL")]
     pub(crate) channel: Option<String>,
-    #[arg(long, hide = true)]
+    /// The sender, by name or number; all of them if not given
+    #[arg(long, value_name = "SENDER")]
     pub(crate) sender: Option<String>,
-    #[arg(long, hide = true)]
+    /// The brand; all of them if not given
+    #[arg(long, value_name = "BRAND")]
     pub(crate) brand: Option<String>,
 }
 
@@ -153,6 +162,26 @@ pub(crate) struct Add {
     /// The numbers, in any spelling; - reads one a line from standard input
     #[arg(required = true, value_name = "NUMBER")]
     pub(crate) numbers: Vec<String>,
+    /// On what ground: request, legal, wrong-person, protected. No resubscribe lifts legal and
+    /// protected
+    #[arg(long, value_parser = ground, default_value = "request", value_name = "GROUND")]
+    pub(crate) ground: Ground,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+}
+
+/// Options of `override`.
+#[derive(Debug, Args)]
+pub(crate) struct Override {
+    /// The numbers, in any spelling; - reads one a line from standard input
+    #[arg(required = true, value_name = "NUMBER")]
+    pub(crate) numbers: Vec<String>,
+    /// The category that gets through in spite of an opt-out from all messages
+    #[arg(long, value_name = "utility|authentication")]
+    pub(crate) category: String,
+    /// Why, and who decided it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
     #[command(flatten)]
     pub(crate) event: EventArgs,
 }
@@ -166,6 +195,10 @@ pub(crate) struct Resubscribe {
     /// Why: how the person said so, and to whom
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
+    /// As an operator (source agent, import, registry, carrier), lift also what the person said
+    /// himself
+    #[arg(long = "override")]
+    pub(crate) overrides: bool,
     #[command(flatten)]
     pub(crate) event: EventArgs,
 }
@@ -191,6 +224,10 @@ pub(crate) struct Import {
     /// Replace an existing file of invalid rows
     #[arg(long)]
     pub(crate) force: bool,
+    /// On what ground: request, legal, wrong-person, protected. No resubscribe lifts legal and
+    /// protected
+    #[arg(long, value_parser = ground, default_value = "request", value_name = "GROUND")]
+    pub(crate) ground: Ground,
     /// Record nothing, only count
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -201,11 +238,15 @@ pub(crate) struct Import {
 /// Which message is about to be sent.
 #[derive(Debug, Args)]
 pub(crate) struct ContextArgs {
-    /// The category of the message; only marketing is supported yet
+    /// The category of the message: marketing, utility or authentication. An opt-out from
+    /// marketing does not stop the other two
     #[arg(long, default_value = "marketing", value_name = "CATEGORY")]
     pub(crate) category: String,
     #[command(flatten)]
     pub(crate) scope: ScopeArgs,
+    /// Another table of rules than the built-in one; see docs/verdict.md
+    #[arg(long, env = "OPTOUT_POLICY", value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 /// Options of `scrub`.
@@ -231,6 +272,9 @@ pub(crate) struct Scrub {
     /// enforce takes rows out; report keeps every row and only counts; off asks nobody
     #[arg(long, value_enum, default_value_t = Mode::Enforce)]
     pub(crate) mode: Mode,
+    /// Refuse, and write nothing, when more rows than this are suppressed: 20%, or a count
+    #[arg(long, value_name = "LIMIT")]
+    pub(crate) max_suppressed: Option<String>,
     /// Keep only the first of several rows with the same number
     #[arg(long)]
     pub(crate) dedupe: bool,
@@ -281,6 +325,8 @@ pub(crate) struct Why {
     /// The region of a national number, such as MX
     #[arg(long, value_parser = region)]
     pub(crate) region: Option<Region>,
+    #[command(flatten)]
+    pub(crate) context: ContextArgs,
     /// As the store knew it at this moment
     #[arg(long, value_name = "TIME")]
     pub(crate) at: Option<String>,
@@ -400,6 +446,15 @@ fn region(text: &str) -> Result<Region, optout::number::UnknownRegion> {
 
 fn source(text: &str) -> Result<Source, optout::event::UnknownWord> {
     text.parse()
+}
+
+/// A ground that can be given by hand; erasure is no option but a deed.
+fn ground(text: &str) -> Result<Ground, String> {
+    match text.parse() {
+        Ok(Ground::Erasure) => Err("use request, legal, wrong-person or protected".to_owned()),
+        Ok(ground) => Ok(ground),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 fn tier(text: &str) -> Result<Tier, optout::event::UnknownWord> {

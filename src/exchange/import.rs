@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use crate::event::{Action, Details, Event};
 use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey, fold};
+use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
-    Bulk, Fact, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer, decide,
+    Bulk, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer, fact_of,
 };
 use crate::table::{Block, ColumnChoice, ReadOptions, Record, Shape, Table, TableError};
 use crate::time::{Timestamp, Zone};
@@ -599,7 +600,9 @@ fn would_count(
         return false;
     }
     let sequence = history.last().map_or(0, |event| event.sequence) + 1;
-    let mut facts: Vec<Fact> = history.iter().map(Fact::from).collect();
-    facts.push(Fact { sequence, action: Action::OptOut, occurred_at, received_at });
-    decide(&facts).is_some_and(|standing| standing.opted_out)
+    // A history or a scope that can't be read would be refused by the import itself.
+    let opt_out = Fact::new(details, sequence, occurred_at, received_at).ok();
+    let known: Vec<Fact> = history.iter().filter_map(|event| fact_of(event).ok()).collect();
+    let before = Claims::of(&known);
+    Claims::of(&known.into_iter().chain(opt_out).collect::<Vec<_>>()) != before
 }

@@ -343,7 +343,7 @@ impl Record {
             }
             Subject::Erased => self.spelling == SPELLING_TEXTS,
         };
-        let is_paired = self.details.action != Action::Link || self.rows() % 2 == 0;
+        let is_paired = self.details.action != Action::Link || self.rows().is_multiple_of(2);
         is_paired && (0..self.rows()).all(is_told)
     }
 

@@ -11,7 +11,11 @@
 mod claims;
 mod ruling;
 mod scope;
+mod table;
 
-pub use claims::{Claim, Claims, Fact};
+pub use claims::{
+    Claim, Claims, Fact, Refusal, is_operators, is_persons_own, lifts, refusal, standing_opt_outs,
+};
 pub use ruling::{Context, Decision, RuleId, Ruling};
 pub use scope::{CHANNELS, Scope, UnknownChannel};
+pub use table::{Entry, Policy, PolicyError, Rule};

@@ -66,4 +66,11 @@ impl Ruling {
     pub const fn may_send(self) -> bool {
         !matches!(self.decision, Decision::Suppressed)
     }
+
+    /// Of two rulings on one recipient the one that counts: the stronger decision. When they
+    /// decide the same, the first, unless only the second has a rule to name.
+    pub fn stronger(self, other: Ruling) -> Ruling {
+        let key = |ruling: Ruling| (ruling.decision, ruling.rule.is_some());
+        if key(other) > key(self) { other } else { self }
+    }
 }

@@ -2,20 +2,26 @@
 
 use crate::event::Source;
 use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey};
+use crate::policy::{Claims, Context, Decision, Fact, Policy, RuleId, Ruling, standing_opt_outs};
 use crate::scrub::{Origin, SuppressionSet};
-use crate::store::{Reader, StoreError};
+use crate::store::{Lens, Reader, StoreError, fact_of};
 use crate::time::Timestamp;
 
-/// The rule by which an opt-out suppresses: the person said so, everywhere.
-pub const RULE_OPT_OUT: &str = "opt-out";
-
-/// The answer for one recipient. Only [`Verdict::Allowed`] may be messaged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a recipient may be messaged only when the verdict is `Allowed`"]
+/// The answer for one recipient. Only [`Verdict::Allowed`] and [`Verdict::Exempt`] may be
+/// messaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "a recipient may be messaged only when the verdict says so"]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Nobody opted this number out.
+    /// Nothing stands against this number.
     Allowed(Number),
+    /// The subscriber opted out, but not of this message.
+    Exempt {
+        /// The number as it was read.
+        number: Number,
+        /// The rule that lets the message through.
+        rule: String,
+    },
     /// The subscriber opted out.
     Suppressed {
         /// The number as it was read.
@@ -25,7 +31,7 @@ pub enum Verdict {
         /// Where it came from.
         source: Source,
         /// The rule that makes it count.
-        rule: &'static str,
+        rule: String,
     },
     /// There is no number here that can be messaged.
     Invalid(Reason),
@@ -34,32 +40,117 @@ pub enum Verdict {
 impl Verdict {
     /// Whether the recipient may be messaged.
     #[must_use]
-    pub fn is_allowed(self) -> bool {
-        matches!(self, Verdict::Allowed(_))
+    pub fn is_allowed(&self) -> bool {
+        matches!(self, Verdict::Allowed(_) | Verdict::Exempt { .. })
     }
 
-    /// The word for people and files: `allowed`, `suppressed` or `invalid`.
-    pub fn as_str(self) -> &'static str {
+    /// The word for people and files: `allowed`, `exempt`, `suppressed` or `invalid`.
+    pub fn as_str(&self) -> &'static str {
         match self {
-            Verdict::Allowed(_) => "allowed",
-            Verdict::Suppressed { .. } => "suppressed",
+            Verdict::Allowed(_) => Decision::Allowed.as_str(),
+            Verdict::Exempt { .. } => Decision::Exempt.as_str(),
+            Verdict::Suppressed { .. } => Decision::Suppressed.as_str(),
             Verdict::Invalid(_) => "invalid",
         }
+    }
+}
+
+/// A view of a store, a policy and a message: rules on subscribers. To be made again after the
+/// view was refreshed.
+#[derive(Clone, Debug)]
+pub struct Judge<'a> {
+    reader: &'a Reader,
+    policy: Policy,
+    context: Context,
+    lens: Lens,
+}
+
+impl<'a> Judge<'a> {
+    /// Rules by `policy` on who may get the message of `context`.
+    pub fn new(reader: &'a Reader, policy: Policy, context: Context) -> Judge<'a> {
+        let lens = reader.lens(&policy, &context);
+        Judge { reader, policy, context, lens }
+    }
+
+    /// The message.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The name of a rule.
+    pub fn rule_name(&self, rule: Option<RuleId>) -> &str {
+        rule.map_or("", |rule| &self.policy.rule(rule).name)
+    }
+
+    /// The ruling on what stands against a subscriber.
+    pub fn rule(&self, claims: &Claims) -> Ruling {
+        self.policy.on_claims(claims, &self.context)
+    }
+
+    /// Of a subscriber's facts the opt-out that is behind a ruling: of those that stand and lead
+    /// to it, the first that was recorded.
+    pub fn behind<'f>(&self, facts: &'f [Fact], ruling: Ruling) -> Option<&'f Fact> {
+        let leads_to_it = |opt_out: &&Fact| {
+            let others = facts.iter().filter(|fact| fact.action != opt_out.action);
+            let alone: Vec<Fact> = others.chain([*opt_out]).cloned().collect();
+            self.rule(&Claims::of(&alone)) == ruling
+        };
+        standing_opt_outs(facts).filter(leads_to_it).min_by_key(|fact| fact.sequence)
+    }
+
+    /// Since when and from where a subscriber is suppressed.
+    fn since(
+        &self,
+        key: SubscriberKey,
+        ruling: Ruling,
+    ) -> Result<Option<(Timestamp, Source)>, StoreError> {
+        let Some(standing) = self.reader.standing(key)? else { return Ok(None) };
+        // With one event there is one opt-out, as nearly everybody has.
+        if standing.head == standing.since {
+            return self.reader.opted_out_since(key);
+        }
+        let history = self.reader.history(key)?;
+        let facts = history.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
+        Ok(self.behind(&facts, ruling).map(|fact| (fact.occurred_at, fact.source)))
+    }
+}
+
+impl SuppressionSet for Judge<'_> {
+    type Error = StoreError;
+
+    fn judge_batch(
+        &self,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), StoreError> {
+        self.reader.judge_batch(&self.lens, keys, rulings)
+    }
+
+    fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, StoreError> {
+        let rule = self.rule_name(ruling.rule).to_owned();
+        Ok(self.since(key, ruling)?.map(|(since, source)| Origin { since, source, rule }))
     }
 }
 
 /// Reads recipients as the store reads opt-outs, and looks them up.
 #[derive(Clone, Debug)]
 pub struct Checker<'a> {
-    reader: &'a Reader,
+    judge: Judge<'a>,
     numbers: NumberReader,
 }
 
 impl<'a> Checker<'a> {
-    /// Recipients without a calling code are read as numbers of `region`; without a region, all
+    /// Recipients of a marketing message of which nothing else is known, by the default policy.
+    /// Those without a calling code are read as numbers of `region`; without a region, all
     /// digits are international, as webhooks write them.
     pub fn new(reader: &'a Reader, region: Option<Region>) -> Checker<'a> {
-        Checker { reader, numbers: NumberReader::new(region, reader.folding()) }
+        Checker::of(Judge::new(reader, Policy::default(), Context::default()), region)
+    }
+
+    /// Recipients of the message that `judge` rules on.
+    pub fn of(judge: Judge<'a>, region: Option<Region>) -> Checker<'a> {
+        let numbers = NumberReader::new(region, judge.reader.folding());
+        Checker { judge, numbers }
     }
 
     /// The verdict on each recipient, in their order.
@@ -72,36 +163,38 @@ impl<'a> Checker<'a> {
             recipients.iter().map(|it| self.numbers.recipient(it.as_ref())).collect();
         let keys: Vec<SubscriberKey> =
             read.iter().filter_map(|it| it.as_ref().ok()).map(|it| it.key).collect();
-        let mut found = vec![false; keys.len()];
-        self.reader.contains_batch(&keys, &mut found)?;
-        let mut found = found.into_iter();
+        let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+        self.judge.judge_batch(&keys, &mut rulings)?;
+        let mut rulings = rulings.into_iter();
         read.into_iter()
             .map(|recipient| match recipient {
                 Err(reason) => Ok(Verdict::Invalid(reason)),
-                Ok(it) if found.next().unwrap_or(true) => self.suppressed(it.number, it.key),
-                Ok(it) if it.sendable => Ok(Verdict::Allowed(it.number)),
-                Ok(_) => Ok(Verdict::Invalid(Reason::NotSendable)),
+                Ok(it) => {
+                    let ruling = rulings.next().unwrap_or(Ruling::UNANSWERED);
+                    self.verdict(it.number, it.key, it.sendable, ruling)
+                }
             })
             .collect()
     }
 
-    fn suppressed(&self, number: Number, key: SubscriberKey) -> Result<Verdict, StoreError> {
-        let (since, source) = self.reader.opted_out_since(key)?.unwrap_or_else(|| {
-            unreachable!("the same view said that this subscriber is opted out")
-        });
-        Ok(Verdict::Suppressed { number, since, source, rule: RULE_OPT_OUT })
-    }
-}
-
-impl SuppressionSet for Reader {
-    type Error = StoreError;
-
-    fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) -> Result<(), StoreError> {
-        Reader::contains_batch(self, keys, found)
-    }
-
-    fn origin(&self, key: SubscriberKey) -> Result<Option<Origin>, StoreError> {
-        let since = self.opted_out_since(key)?;
-        Ok(since.map(|(since, source)| Origin { since, source, rule: RULE_OPT_OUT }))
+    fn verdict(
+        &self,
+        number: Number,
+        key: SubscriberKey,
+        sendable: bool,
+        ruling: Ruling,
+    ) -> Result<Verdict, StoreError> {
+        let rule = self.judge.rule_name(ruling.rule).to_owned();
+        match ruling.decision {
+            Decision::Suppressed => {
+                let (since, source) = self.judge.since(key, ruling)?.unwrap_or_else(|| {
+                    unreachable!("the same view said that this subscriber is suppressed")
+                });
+                Ok(Verdict::Suppressed { number, since, source, rule })
+            }
+            _ if !sendable => Ok(Verdict::Invalid(Reason::NotSendable)),
+            Decision::Exempt => Ok(Verdict::Exempt { number, rule }),
+            Decision::Allowed => Ok(Verdict::Allowed(number)),
+        }
     }
 }

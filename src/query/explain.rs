@@ -1,53 +1,59 @@
-//! Why does a subscriber stand as he does?
+//! Why may a subscriber get a message, or not?
 
-use super::check::RULE_OPT_OUT;
+use super::check::Judge;
 use crate::event::Event;
 use crate::number::SubscriberKey;
-use crate::store::{Fact, Reader, Standing, StoreError, decide};
+use crate::policy::{Claims, Decision, Fact, Ruling};
+use crate::store::{Reader, StoreError, decide, fact_of};
 use crate::time::Timestamp;
 
-/// How a subscriber stands and the events behind it.
+/// The ruling on a subscriber and the events behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// How he stands; `None` when no event was known.
-    pub standing: Option<Standing>,
-    /// The rule that suppresses him, if he is suppressed.
-    pub rule: Option<&'static str>,
+    /// What becomes of the message.
+    pub ruling: Ruling,
+    /// The name of the rule; empty when nothing is about the message.
+    pub rule: String,
+    /// The opt-outs that stand, about this message or others.
+    pub claims: Claims,
+    /// Sequence of the event behind the ruling; when nothing is about the message, of the event
+    /// since which the subscriber stands as he does.
+    pub since: Option<u64>,
     /// All events that were known, oldest first.
     pub events: Vec<Event>,
 }
 
 impl Explanation {
-    /// Whether he is opted out.
+    /// Whether the message must not be sent.
     pub fn is_suppressed(&self) -> bool {
-        self.standing.is_some_and(|standing| standing.opted_out)
+        self.ruling.decision == Decision::Suppressed
     }
 
-    /// The event that began what he is now.
-    pub fn since(&self) -> Option<&Event> {
-        let since = self.standing?.since;
-        self.events.iter().find(|event| event.sequence == since)
+    /// The event of [`Explanation::since`].
+    pub fn since_event(&self) -> Option<&Event> {
+        self.events.iter().find(|event| Some(event.sequence) == self.since)
     }
 }
 
-/// Why a subscriber stands as he does; with `at`, as the store knew it at that moment: by the
-/// events that had been received until then.
+/// Why a subscriber may get the message of `judge` or not; with `at`, as the store knew it at
+/// that moment: by the events that had been received until then.
 ///
 /// # Errors
 ///
 /// When the store is damaged or can't be read.
 pub fn explain(
     reader: &Reader,
+    judge: &Judge<'_>,
     key: SubscriberKey,
     at: Option<Timestamp>,
 ) -> Result<Explanation, StoreError> {
-    let known = |moment: Timestamp| at.is_none_or(|at| moment <= at);
     let mut events = reader.history(key)?;
-    events.retain(|event| known(event.received_at));
-    let standing = match at {
-        None => reader.standing(key)?,
-        Some(_) => decide(&events.iter().map(Fact::from).collect::<Vec<_>>()),
-    };
-    let rule = standing.filter(|standing| standing.opted_out).map(|_| RULE_OPT_OUT);
-    Ok(Explanation { standing, rule, events })
+    events.retain(|event| at.is_none_or(|at| event.received_at <= at));
+    let facts = events.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
+    let claims = Claims::of(&facts);
+    let ruling = judge.rule(&claims);
+    let behind = judge.behind(&facts, ruling).map(|fact| fact.sequence);
+    let since = behind.or_else(|| decide(&facts).map(|decided| decided.since));
+    let rule = judge.rule_name(ruling.rule).to_owned();
+    Ok(Explanation { ruling, rule, claims, since, events })
 }

@@ -1,7 +1,8 @@
 //! Questions to a store: one number, many numbers, a range of dates.
 //!
 //! - [`Checker`]: may these recipients be messaged? For the send pipeline.
-//! - [`explain`]: why does one subscriber stand as he does, now or as the store knew it then?
+//! - [`Judge`]: a view of a store, a policy and a message; what a scrub asks.
+//! - [`explain`]: why may one subscriber get a message or not, now or as the store knew it then?
 //! - [`events`] and [`states`]: what happened in a range, or what of it still holds.
 //! - [`stats`]: the same, counted.
 //!
@@ -13,7 +14,7 @@ mod explain;
 mod range;
 mod stats;
 
-pub use check::{Checker, RULE_OPT_OUT, Verdict};
+pub use check::{Checker, Judge, Verdict};
 pub use explain::{Explanation, explain};
 pub use range::{Filter, events, states};
 pub use stats::{By, Count, Stats, stats};

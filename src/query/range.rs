@@ -2,7 +2,8 @@
 
 use crate::event::{Action, Event, Source};
 use crate::journal::{Record, Span};
-use crate::store::{Clock, Fact, Reader, StoreError, unlifted};
+use crate::policy::{Fact, standing_opt_outs};
+use crate::store::{Clock, Reader, StoreError, fact_of};
 use crate::time::{TimeRange, Timestamp};
 
 /// Which events are meant.
@@ -112,8 +113,9 @@ fn represents(
         filter.range.to().is_none_or(|to| filter.moment(event) < to)
             && filter.up_to.is_none_or(|last| event.sequence <= last)
     });
-    let facts: Vec<Fact> = known.iter().map(Fact::from).collect();
-    let stands = |event: &Event| unlifted(&facts).any(|fact| fact.sequence == event.sequence);
+    let facts = known.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
+    let stands =
+        |event: &Event| standing_opt_outs(&facts).any(|fact| fact.sequence == event.sequence);
     let first = known.iter().find(|event| {
         stands(event)
             && filter.range.contains(filter.moment(event))

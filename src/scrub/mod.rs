@@ -53,7 +53,7 @@ use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
-pub use report::{Report, ReportOptions};
+pub use report::{Message, Report, ReportOptions};
 pub use set::{Origin, SuppressionSet};
 
 use engine::{Controls, WriteIfAny};
@@ -161,6 +161,7 @@ pub struct Scrubber<'a, S> {
     threads: usize,
     generation: u64,
     sequence: u64,
+    message: Message,
     cancel: Option<&'a AtomicBool>,
     progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
@@ -181,6 +182,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
             generation: 0,
             sequence: 0,
+            message: Message::default(),
             cancel: None,
             progress: None,
         }
@@ -240,6 +242,12 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
     /// What the set is a view of, for the report.
     pub fn as_of(mut self, generation: u64, sequence: u64) -> Self {
         (self.generation, self.sequence) = (generation, sequence);
+        self
+    }
+
+    /// What is about to be sent, for the report. The set knows what it means.
+    pub fn message(mut self, message: Message) -> Self {
+        self.message = message;
         self
     }
 
@@ -314,7 +322,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             suppressed: counts.suppressed,
             invalid: counts.invalid,
             duplicates: counts.duplicates,
-            exempt: 0,
+            exempt: counts.exempt,
             written: counts.written,
             invalid_reasons: counts
                 .reasons
@@ -326,6 +334,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             options: ReportOptions {
                 mode: self.mode,
+                message: self.message.clone(),
                 column: self.column.clone(),
                 region: self.region.map(|region| region.to_string()),
                 region_column: self.region_column.clone(),

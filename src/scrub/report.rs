@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Mode, ScrubError};
+use crate::event::Category;
 
 /// What a scrub did. In JSON the fields have these names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -57,6 +58,9 @@ impl Report {
 pub struct ReportOptions {
     /// What was done with the verdicts.
     pub mode: Mode,
+    /// The message that is about to be sent.
+    #[serde(flatten)]
+    pub message: Message,
     /// The column of the numbers as it was asked for; none when it was found out.
     pub column: Option<String>,
     /// The default region.
@@ -67,6 +71,19 @@ pub struct ReportOptions {
     pub dedupe: bool,
 }
 
+/// The message of a scrub, for its report. Empty scopes are not known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// Marketing, utility or authentication; none when the caller did not say.
+    pub category: Option<Category>,
+    /// The channel on which it goes.
+    pub channel: Option<String>,
+    /// Who sends it.
+    pub sender: Option<String>,
+    /// For which brand.
+    pub brand: Option<String>,
+}
+
 /// What one block, or the whole run so far, counted. Workers count alone; totals are summed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
@@ -75,6 +92,7 @@ pub(super) struct Counts {
     pub(super) suppressed: u64,
     pub(super) invalid: u64,
     pub(super) duplicates: u64,
+    pub(super) exempt: u64,
     pub(super) written: u64,
     pub(super) reasons: BTreeMap<&'static str, u64>,
 }
@@ -91,6 +109,7 @@ impl Counts {
         self.suppressed += other.suppressed;
         self.invalid += other.invalid;
         self.duplicates += other.duplicates;
+        self.exempt += other.exempt;
         self.written += other.written;
         for (reason, count) in &other.reasons {
             *self.reasons.entry(reason).or_default() += count;

@@ -5,6 +5,7 @@ use std::convert::Infallible;
 
 use crate::event::Source;
 use crate::number::SubscriberKey;
+use crate::policy::{Decision, Ruling};
 use crate::time::Timestamp;
 
 /// A set of subscribers who must not be messaged, as of one moment. It may not change under a
@@ -13,60 +14,74 @@ pub trait SuppressionSet: Sync {
     /// Why the set could not answer. There is no answer to fall back on: the scrub fails.
     type Error: std::error::Error + Send + Sync + 'static;
 
-    /// Says for each key whether it is in the set. Both slices have the same length.
+    /// The ruling on each key. Both slices have the same length; `rulings` comes filled with
+    /// [`Ruling::UNANSWERED`], which suppresses.
     ///
     /// # Errors
     ///
     /// When the set can't tell, for even one of the keys.
-    fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool])
-    -> Result<(), Self::Error>;
+    fn judge_batch(
+        &self,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), Self::Error>;
 
-    /// Since when and from where a subscriber is in the set, as far as that is known.
+    /// Since when and from where a subscriber is suppressed by a ruling, as far as that is known.
     ///
     /// # Errors
     ///
     /// When the set can't tell.
-    fn origin(&self, key: SubscriberKey) -> Result<Option<Origin>, Self::Error>;
+    fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, Self::Error>;
 }
 
 /// Since when and from where a subscriber is suppressed, and by which rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     /// When the person opted out.
     pub since: Timestamp,
     /// Where that came from.
     pub source: Source,
     /// The rule that makes it count for this message.
-    pub rule: &'static str,
+    pub rule: String,
 }
 
 impl<S: SuppressionSet + ?Sized> SuppressionSet for &S {
     type Error = S::Error;
 
-    fn contains_batch(
+    fn judge_batch(
         &self,
         keys: &[SubscriberKey],
-        found: &mut [bool],
+        rulings: &mut [Ruling],
     ) -> Result<(), Self::Error> {
-        (**self).contains_batch(keys, found)
+        (**self).judge_batch(keys, rulings)
     }
 
-    fn origin(&self, key: SubscriberKey) -> Result<Option<Origin>, Self::Error> {
-        (**self).origin(key)
+    fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, Self::Error> {
+        (**self).origin(key, ruling)
     }
+}
+
+/// The ruling on a member of a plain set.
+fn of_member(is_member: bool) -> Ruling {
+    let decision = if is_member { Decision::Suppressed } else { Decision::Allowed };
+    Ruling { decision, rule: None }
 }
 
 impl SuppressionSet for BTreeSet<SubscriberKey> {
     type Error = Infallible;
 
-    fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) -> Result<(), Infallible> {
-        for (key, found) in keys.iter().zip(found) {
-            *found = self.contains(key);
+    fn judge_batch(
+        &self,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), Infallible> {
+        for (key, ruling) in keys.iter().zip(rulings) {
+            *ruling = of_member(self.contains(key));
         }
         Ok(())
     }
 
-    fn origin(&self, _key: SubscriberKey) -> Result<Option<Origin>, Infallible> {
+    fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {
         Ok(None)
     }
 }
@@ -74,14 +89,18 @@ impl SuppressionSet for BTreeSet<SubscriberKey> {
 impl SuppressionSet for BTreeMap<SubscriberKey, Origin> {
     type Error = Infallible;
 
-    fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) -> Result<(), Infallible> {
-        for (key, found) in keys.iter().zip(found) {
-            *found = self.contains_key(key);
+    fn judge_batch(
+        &self,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), Infallible> {
+        for (key, ruling) in keys.iter().zip(rulings) {
+            *ruling = of_member(self.contains_key(key));
         }
         Ok(())
     }
 
-    fn origin(&self, key: SubscriberKey) -> Result<Option<Origin>, Infallible> {
-        Ok(self.get(&key).copied())
+    fn origin(&self, key: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {
+        Ok(self.get(&key).cloned())
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::number::{Folding, NumberReader, Reason, Region, SubscriberKey};
+use crate::policy::{Decision, Ruling};
 use crate::table::{Block, Cell, Encoding, Record, Shape};
 
 use super::report::Counts;
@@ -48,6 +49,7 @@ pub(super) struct Done {
 /// The number of a row, and where the row stands in its block.
 struct Candidate {
     number: u64,
+    exempt: bool,
     row: (u32, u32),
 }
 
@@ -61,9 +63,10 @@ impl Done {
         mut is_new: impl FnMut(u64) -> bool,
     ) {
         let mut runs = Runs::default();
-        for Candidate { number, row } in std::mem::take(&mut self.candidates) {
+        for Candidate { number, exempt, row } in std::mem::take(&mut self.candidates) {
             if is_new(number) {
                 self.counts.kept += 1;
+                self.counts.exempt += u64::from(exempt);
                 runs.push(row);
             } else {
                 self.counts.duplicates += 1;
@@ -136,7 +139,7 @@ pub(super) struct Worker<'a, S> {
     readers: Readers,
     rows: Vec<Row>,
     keys: Vec<SubscriberKey>,
-    found: Vec<bool>,
+    rulings: Vec<Ruling>,
     scratch: Vec<u8>,
 }
 
@@ -147,7 +150,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             readers: Readers::new(job.region, job.folding),
             rows: Vec::with_capacity(BATCH),
             keys: Vec::with_capacity(BATCH),
-            found: Vec::with_capacity(BATCH),
+            rulings: Vec::with_capacity(BATCH),
             scratch: Vec::new(),
         }
     }
@@ -234,29 +237,30 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         runs: &mut Runs,
         done: &mut Done,
     ) -> Result<(), ScrubError> {
-        self.found.clear();
+        self.rulings.clear();
         if self.job.mode == Mode::Off {
-            self.found.resize(self.keys.len(), false);
+            self.rulings.resize(self.keys.len(), Ruling::UNLISTED);
         } else {
             // Whatever a set should forget to answer counts as suppressed.
-            self.found.resize(self.keys.len(), true);
+            self.rulings.resize(self.keys.len(), Ruling::UNANSWERED);
             let line = self.rows.first().map_or(0, |row| row.line);
             self.job
                 .set
-                .contains_batch(&self.keys, &mut self.found)
+                .judge_batch(&self.keys, &mut self.rulings)
                 .map_err(|error| self.lookup_failed(line, error))?;
         }
         done.counts.rows += self.rows.len() as u64;
         for row in &self.rows {
             match row.reading {
-                Reading::Number { key, .. } if self.found[key as usize] => {
+                Reading::Number { key, .. } if !self.rulings[key as usize].may_send() => {
                     done.counts.suppressed += 1;
                     if self.job.want_suppressed {
                         self.write_suppressed(row, bytes, &mut done.suppressed)?;
                     }
                 }
-                Reading::Number { number, sendable: true, .. } => {
-                    self.keep_row(row, number, runs, done)
+                Reading::Number { number, key, sendable: true } => {
+                    let exempt = self.rulings[key as usize].decision == Decision::Exempt;
+                    self.keep_row(row, number, exempt, runs, done)
                 }
                 Reading::Number { sendable: false, .. } => {
                     self.refuse(row, Reason::NotSendable.as_str(), bytes, done)
@@ -270,11 +274,12 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
     }
 
     #[inline]
-    fn keep_row(&self, row: &Row, number: u64, runs: &mut Runs, done: &mut Done) {
+    fn keep_row(&self, row: &Row, number: u64, exempt: bool, runs: &mut Runs, done: &mut Done) {
         if self.job.dedupe {
-            done.candidates.push(Candidate { number, row: (row.start, row.end) });
+            done.candidates.push(Candidate { number, exempt, row: (row.start, row.end) });
         } else {
             done.counts.kept += 1;
+            done.counts.exempt += u64::from(exempt);
             runs.push((row.start, row.end));
         }
     }
@@ -303,14 +308,14 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         let origin = self
             .job
             .set
-            .origin(self.keys[key as usize])
+            .origin(self.keys[key as usize], self.rulings[key as usize])
             .map_err(|error| self.lookup_failed(row.line, error))?;
         let (body, line_end) = row.parts(bytes);
         // Without a plus, which spreadsheets take for the beginning of a formula.
         let number = number.to_string();
-        let since = origin.map_or_else(String::new, |origin| origin.since.to_string());
-        let source = origin.map_or("", |origin| origin.source.as_str());
-        let rule = origin.map_or("", |origin| origin.rule);
+        let since = origin.as_ref().map_or_else(String::new, |origin| origin.since.to_string());
+        let source = origin.as_ref().map_or("", |origin| origin.source.as_str());
+        let rule = origin.as_ref().map_or("", |origin| &*origin.rule);
         let cells = [&number, &since, source, rule].map(str::as_bytes);
         self.job.shape.append_row(body, line_end, &cells, out);
         Ok(())

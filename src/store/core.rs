@@ -12,15 +12,17 @@ use super::generation::{self, Generation};
 use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::manifest::Manifest;
+use super::profiles::ProfileId;
 use super::reader::load;
-use super::standing::{Standing, decide};
-use super::standings::{Standings, facts_of};
+use super::standing::{Standing, decide, facts_of};
+use super::standings::Standings;
 use super::writer::{CompactReport, NewEvent, Outcome, Receipt};
 use crate::disk::{Disk, Lock};
 use crate::event::{Action, Details};
 use crate::journal::format::SEGMENT_BYTES_MAX;
 use crate::journal::{JournalWriter, Row, Spelling, Subject};
 use crate::number::{Folding, SubscriberKey, fold};
+use crate::policy::{Fact, refusal};
 use crate::time::Timestamp;
 
 /// When files are folded and sealed. Tests set other limits, to see many files.
@@ -170,7 +172,9 @@ impl Core {
     /// must not occur twice in it, as the second row's outcome hangs on the first's; nor may a
     /// message id be repeated.
     fn run_length(&self, first: &NewEvent, events: &[NewEvent]) -> usize {
-        if !first.details.message_id.is_empty() {
+        // An operator's resubscribe may be refused, each by itself.
+        let may_be_refused = first.details.action == Action::Resubscribe;
+        if !first.details.message_id.is_empty() || may_be_refused {
             return 1;
         }
         let mut keys = HashSet::new();
@@ -220,6 +224,10 @@ impl Core {
             .iter()
             .map(|&key| self.standings.standing(key))
             .collect::<Result<Vec<_>, StoreError>>()?;
+        if let Some(receipt) = self.refused(&events[0], before[0], received_at)? {
+            receipts.push(receipt);
+            return Ok(());
+        }
         let rows: Vec<Row<'_>> = events
             .iter()
             .zip(&before)
@@ -234,18 +242,40 @@ impl Core {
         self.take_in(first - 1)?;
         for (row, (&key, before)) in keys.iter().zip(before).enumerate() {
             let after = self.standings.standing(key)?;
-            let was = before.is_some_and(|standing| standing.opted_out);
+            let profile = |it: Option<Standing>| it.map_or(ProfileId::NOTHING, |it| it.profile);
             let is = after.is_some_and(|standing| standing.opted_out);
-            let outcome = match (details.action, was, is) {
-                (Action::OptOut, false, true) => Outcome::Added,
-                (Action::OptOut, ..) => Outcome::Already,
-                (Action::Resubscribe, true, false) => Outcome::Resubscribed,
-                _ => Outcome::NotListed,
+            let outcome = match (details.action, profile(before) != profile(after)) {
+                (Action::OptOut, true) => Outcome::Added,
+                (Action::OptOut, false) => Outcome::Already,
+                (Action::Override, _) => Outcome::Recorded,
+                (_, true) => Outcome::Resubscribed,
+                (_, false) => Outcome::NotListed,
             };
             let sequence = first + row as u64;
             receipts.push(Receipt { sequence, outcome, opted_out: is });
         }
         Ok(())
+    }
+
+    /// The answer to an operator's resubscribe that would leave the person's own word standing,
+    /// without saying that it overrides it: nothing is recorded.
+    fn refused(
+        &self,
+        event: &NewEvent,
+        before: Option<Standing>,
+        received_at: Timestamp,
+    ) -> Result<Option<Receipt>, WriteError> {
+        let Some(before) = before.filter(|_| event.details.action == Action::Resubscribe) else {
+            return Ok(None);
+        };
+        let sequence = self.sequence() + 1;
+        let fact = Fact::new(&event.details, sequence, event.occurred_at, received_at)?;
+        let refusal = refusal(&fact, &facts_of(self.journal.journal(), before.head)?);
+        Ok(refusal.map(|refusal| Receipt {
+            sequence: refusal.sequence,
+            outcome: Outcome::Refused,
+            opted_out: true,
+        }))
     }
 
     /// Appends rows that share their details; the sequence of the first. Seals segments as they
@@ -330,7 +360,8 @@ impl Core {
             }
         }
         self.journal.sync()?;
-        let changes = self.changes_of(bulk, &heads, &mut report)?;
+        let opt_out = Fact::new(details, after + 1, Timestamp::default(), received_at)?;
+        let changes = self.changes_of(bulk, &heads, &opt_out, &mut report)?;
         report.sequence = self.journal.journal().sequence();
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
@@ -344,13 +375,16 @@ impl Core {
     }
 
     /// How the subscribers of a bulk stand now that its rows are in the journal; counts the rows.
+    /// All rows are the same opt-out but for person and moment.
     fn changes_of(
-        &self,
+        &mut self,
         bulk: &Bulk,
         heads: &[u64],
+        opt_out: &Fact,
         report: &mut BulkReport,
     ) -> Result<Vec<(SubscriberKey, Standing)>, WriteError> {
         let mut changes = Vec::with_capacity(bulk.keys.len());
+        let profile = self.standings.place_alone(opt_out);
         let mut begin = 0;
         for rows in bulk.keys.chunk_by(|one, other| one == other) {
             let end = begin + rows.len();
@@ -361,12 +395,17 @@ impl Core {
                 _ => self.standings.standing(rows[0])?,
             };
             let standing = match before {
-                None => Standing { opted_out: true, head, since, since_at },
-                Some(before) if before.opted_out => Standing { head, ..before },
-                Some(_) => decide(&facts_of(self.journal.journal(), head)?)
-                    .expect("there is one event at least"),
+                None => Standing { opted_out: true, head, since, since_at, profile },
+                Some(it) if it.opted_out && self.standings.says_nothing(opt_out, it.profile) => {
+                    Standing { head, ..it }
+                }
+                Some(_) => {
+                    let decided = decide(&facts_of(self.journal.journal(), head)?);
+                    self.standings.place(decided.expect("there is one event at least"))
+                }
             };
-            let is_new = standing.opted_out && before.is_none_or(|it| !it.opted_out);
+            let was = before.map_or(ProfileId::NOTHING, |it| it.profile);
+            let is_new = standing.opted_out && standing.profile != was;
             report.added += u64::from(is_new);
             report.already += rows.len() as u64 - u64::from(is_new);
             changes.push((rows[0], standing));
@@ -431,12 +470,14 @@ impl Core {
         let store = self.manifest.store_id().unwrap_or_default();
         let identity = ColumnIdentity { store, generation: next.generation };
         let old = self.standings.generation.clone();
-        let written = generation::write(&*self.disk, &old, changes, identity);
+        let written =
+            generation::write(&*self.disk, &old, changes, self.standings.profiles(), identity);
         if written.is_err() {
             // Half a generation on a full disk is room that somebody waits for.
             let _ = self.remove_unfinished();
         }
-        next.layers = written?;
+        let (layers, profiles) = written?;
+        (next.layers, next.profiles) = (layers, Some(profiles));
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::disk::DiskError;
 use crate::journal::JournalError;
+use crate::policy::UnknownChannel;
 use crate::snapshot::SnapshotError;
 
 /// Why a store gave no answer.
@@ -136,6 +137,9 @@ pub enum WriteError {
         /// The lock file.
         path: PathBuf,
     },
+    /// The channel is none that there is.
+    #[error(transparent)]
+    Channel(#[from] UnknownChannel),
     /// A text is too long or holds a NUL character.
     #[error("the {field} can't be recorded: it must be below {limit} bytes and without NUL")]
     Text {

@@ -14,6 +14,7 @@ use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyErro
 use super::error::{StoreError, WriteError};
 use super::layout::GenerationNames;
 use super::manifest::{FileInfo, LayerInfo, Manifest};
+use super::profiles::{ProfileId, Profiles};
 use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
@@ -29,6 +30,7 @@ pub(super) const LAYERS: [&str; 2] = ["suppressed", "released"];
 pub(super) struct Generation {
     pub(super) suppressed: Layer,
     pub(super) released: Layer,
+    pub(super) profiles: Arc<Profiles>,
 }
 
 /// A set of keys and what is known of each.
@@ -38,8 +40,9 @@ pub(super) struct Layer {
     heads: Column,
     moments: Column,
     since: Option<Column>,
+    profiles: Column,
     /// The columns' files, in this order.
-    files: [Option<FileInfo>; 3],
+    files: [Option<FileInfo>; 4],
     disk: Arc<dyn Disk>,
 }
 
@@ -61,7 +64,20 @@ impl Generation {
             }
         };
         let (suppressed, released) = rayon::join(|| layer(LAYERS[0]), || layer(LAYERS[1]));
-        Ok(Generation { suppressed: suppressed?, released: released? })
+        let profiles = match &manifest.profiles {
+            Some(file) => read_profiles(&**disk, file)?,
+            None if manifest.generation == 0 => Profiles::new(),
+            None => {
+                let what = format!("generation {} lists no profiles", manifest.generation);
+                let path = disk.path_of(super::layout::MANIFEST);
+                return Err(StoreError::damaged(path, 0, what));
+            }
+        };
+        let (suppressed, released) = (suppressed?, released?);
+        for layer in [&suppressed, &released] {
+            layer.check_profiles(&profiles)?;
+        }
+        Ok(Generation { suppressed, released, profiles: Arc::new(profiles) })
     }
 
     /// How a key stands; `None` when no folded event is about it.
@@ -83,6 +99,7 @@ impl Layer {
             heads: Column::empty(identity),
             moments: Column::empty(identity),
             since: None,
+            profiles: Column::empty(identity),
             files: Default::default(),
             disk: disk.clone(),
         }
@@ -119,7 +136,13 @@ impl Layer {
             heads: column(&info.heads)?,
             moments: column(&info.moments)?,
             since: info.since.as_ref().map(column).transpose()?,
-            files: [Some(info.heads.clone()), Some(info.moments.clone()), info.since.clone()],
+            profiles: column(&info.profiles)?,
+            files: [
+                Some(info.heads.clone()),
+                Some(info.moments.clone()),
+                info.since.clone(),
+                Some(info.profiles.clone()),
+            ],
             disk: disk.clone(),
         })
     }
@@ -133,7 +156,8 @@ impl Layer {
             None => head,
         };
         let since_at = Timestamp::from_millis(since_at);
-        Ok(Standing { opted_out, head, since, since_at })
+        let profile = self.profile(position)?;
+        Ok(Standing { opted_out, head, since, since_at, profile })
     }
 
     /// Sequence of the newest event of the key at a position.
@@ -141,9 +165,37 @@ impl Layer {
         Ok(self.heads.get(position).map_err(|at| self.damaged(0, at))? as u64)
     }
 
+    /// The profile of the key at a position.
+    pub(super) fn profile(&self, position: u64) -> Result<ProfileId, StoreError> {
+        let profile = self.profiles.get(position).map_err(|at| self.damaged(3, at))?;
+        // `check_profiles` saw that no entry is beyond the list.
+        Ok(ProfileId(profile as u32))
+    }
+
+    /// The profile of all keys, if they have the same.
+    pub(super) fn uniform_profile(&self) -> Option<ProfileId> {
+        match self.profiles.bounds() {
+            None => Some(ProfileId::EVERYDAY),
+            Some((low, high)) => (low == high).then_some(ProfileId(low as u32)),
+        }
+    }
+
+    /// Whether the entries can be places in the list.
+    fn check_profiles(&self, profiles: &Profiles) -> Result<(), StoreError> {
+        let last = profiles.iter().count() as i64 - 1;
+        match self.profiles.bounds() {
+            Some((low, _)) if !(0..=last).contains(&low) => {
+                let what = "it holds profiles that are not in the list";
+                Err(self.damaged(3, ColumnDamage { offset: 0, what }))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Reads the columns to the end, each page by its own checksum, then as a whole.
     pub(super) fn verify(&self) -> Result<(), StoreError> {
-        let columns = [Some(&self.heads), Some(&self.moments), self.since.as_ref()];
+        let columns =
+            [Some(&self.heads), Some(&self.moments), self.since.as_ref(), Some(&self.profiles)];
         for (place, (column, file)) in columns.into_iter().zip(&self.files).enumerate() {
             let (Some(column), Some(file)) = (column, file) else { continue };
             column.verify().map_err(|at| self.damaged(place, at))?;
@@ -156,7 +208,8 @@ impl Layer {
     }
 
     fn damaged_column(&self, column: &Column, at: ColumnDamage) -> StoreError {
-        let columns = [Some(&self.heads), Some(&self.moments), self.since.as_ref()];
+        let columns =
+            [Some(&self.heads), Some(&self.moments), self.since.as_ref(), Some(&self.profiles)];
         let place = columns.iter().position(|it| it.is_some_and(|it| std::ptr::eq(it, column)));
         self.damaged(place.unwrap_or(0), at)
     }
@@ -191,8 +244,10 @@ pub(super) fn write(
     disk: &dyn Disk,
     old: &Generation,
     changes: &[(SubscriberKey, Standing)],
+    profiles: &Profiles,
     identity: ColumnIdentity,
-) -> Result<Vec<LayerInfo>, WriteError> {
+) -> Result<(Vec<LayerInfo>, FileInfo), WriteError> {
+    let profiles_file = write_profiles(disk, profiles, identity)?;
     let write_layer = |layer: &Layer, name: &str, holds: bool| {
         LayerWriter { disk, layer, name, holds, changes, identity }.write()
     };
@@ -200,7 +255,30 @@ pub(super) fn write(
         || write_layer(&old.suppressed, LAYERS[0], true),
         || write_layer(&old.released, LAYERS[1], false),
     );
-    Ok(vec![suppressed?, released?])
+    Ok((vec![suppressed?, released?], profiles_file))
+}
+
+fn write_profiles(
+    disk: &dyn Disk,
+    profiles: &Profiles,
+    identity: ColumnIdentity,
+) -> Result<FileInfo, WriteError> {
+    let name = GenerationNames(identity.generation).profile_list();
+    let bytes = profiles.to_json();
+    disk.remove(&name)?;
+    let file = disk.create(&name)?;
+    file.write_at(&bytes, 0)?;
+    file.sync()?;
+    Ok(FileInfo { name, bytes: bytes.len() as u64, xxh3: hex(xxh3_64(&bytes)) })
+}
+
+fn read_profiles(disk: &dyn Disk, file: &FileInfo) -> Result<Profiles, StoreError> {
+    let bytes = map(disk, file)?;
+    let path = disk.path_of(&file.name);
+    if hex(xxh3_64(bytes.as_ref())) != file.xxh3 {
+        return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
+    }
+    Profiles::from_json(bytes.as_ref()).map_err(|what| StoreError::damaged(path, 0, what))
 }
 
 /// Writes one layer of the next generation.
@@ -243,7 +321,9 @@ impl LayerWriter<'_> {
                 column(&names.since(self.name), old, |it| it.since as i64)
             })
             .transpose()?;
-        Ok(LayerInfo { name: self.name.to_owned(), count, set, heads, moments, since })
+        let profiles =
+            column(&names.profiles(self.name), &layer.profiles, |it| i64::from(it.profile.0))?;
+        Ok(LayerInfo { name: self.name.to_owned(), count, set, heads, moments, since, profiles })
     }
 
     fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {

@@ -29,6 +29,16 @@ impl GenerationNames {
         format!("{layer}-{:010}.moments", self.0)
     }
 
+    /// For each of these keys which opt-outs stand, as a place in the list of profiles.
+    pub(super) fn profiles(self, layer: &str) -> String {
+        format!("{layer}-{:010}.profiles", self.0)
+    }
+
+    /// The list of profiles.
+    pub(super) fn profile_list(self) -> String {
+        format!("profiles-{:010}.json", self.0)
+    }
+
     /// For each of these keys the sequence of the event since which it is opted out.
     pub(super) fn since(self, layer: &str) -> String {
         format!("{layer}-{:010}.since", self.0)
@@ -65,17 +75,24 @@ impl Entry {
             .and_then(|(_, rest)| rest.split_once('.'))
             .and_then(|(digits, _)| digits.parse().ok());
         let Some(number) = number else { return Entry::Foreign };
+        let names = GenerationNames(number);
         let of_generation = |layer: &&str| {
-            let names = GenerationNames(number);
-            let files =
-                [names.set(layer), names.heads(layer), names.moments(layer), names.since(layer)];
+            let files = [
+                names.set(layer),
+                names.heads(layer),
+                names.moments(layer),
+                names.since(layer),
+                names.profiles(layer),
+            ];
             files.iter().any(|file| file == name)
         };
         if name == segment_name(number) {
             Entry::Segment(number)
         } else if name == index_name(number) {
             Entry::Index(number)
-        } else if super::generation::LAYERS.iter().any(of_generation) {
+        } else if super::generation::LAYERS.iter().any(of_generation)
+            || name == names.profile_list()
+        {
             Entry::Generation(number)
         } else {
             Entry::Foreign

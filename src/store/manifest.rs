@@ -12,7 +12,7 @@ use crate::number::{Folding, METADATA_RELEASE};
 use crate::time::Timestamp;
 
 /// The format of manifest and store that this release writes, and the newest that it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Longer than this no manifest is: some 100 bytes a segment.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const CHECKSUM_PREFIX: &str = "xxh3:";
@@ -20,7 +20,7 @@ const CHECKSUM_PREFIX: &str = "xxh3:";
 /// What the store is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always 1 so far.
+    /// Always 2 so far: 1 was never released.
     format: u32,
     /// 128 random bits that all its files carry, hexadecimal.
     pub store: String,
@@ -38,6 +38,8 @@ pub struct Manifest {
     pub sequence: u64,
     /// The generation's files; none in generation 0.
     pub(super) layers: Vec<LayerInfo>,
+    /// The list of what can stand against a subscriber; none in generation 0.
+    pub(super) profiles: Option<FileInfo>,
     /// Sealed segments of the journal, oldest first.
     pub(super) sealed: Vec<SegmentInfo>,
     /// The segment that is being written.
@@ -53,6 +55,7 @@ pub(super) struct LayerInfo {
     pub(super) heads: FileInfo,
     pub(super) moments: FileInfo,
     pub(super) since: Option<FileInfo>,
+    pub(super) profiles: FileInfo,
 }
 
 /// A file and what it must be.
@@ -76,6 +79,7 @@ impl Manifest {
             generation: 0,
             sequence: 0,
             layers: Vec::new(),
+            profiles: None,
             sealed: Vec::new(),
             active: 1,
         }
@@ -228,7 +232,7 @@ mod tests {
     fn a_newer_format_and_another_fold_table_are_refused_by_name() {
         for (change, is_right) in [
             (
-                ("\"format\": 1", "\"format\": 2"),
+                ("\"format\": 2", "\"format\": 3"),
                 (|it| matches!(it, StoreError::Newer { .. })) as fn(&_) -> bool,
             ),
             (("\"fold_version\": 1", "\"fold_version\": 99"), |it| {

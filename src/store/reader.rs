@@ -1,5 +1,6 @@
 //! Answers from a store.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,11 +8,13 @@ use super::error::StoreError;
 use super::generation::Generation;
 use super::manifest::Manifest;
 use super::standing::Standing;
-use super::standings::{Standings, follow};
+use super::standing::follow;
+use super::standings::{Lens, Standings};
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Event, Source};
 use crate::journal::{Journal, JournalError, JournalIdentity, Record, Span};
 use crate::number::{Folding, SubscriberKey};
+use crate::policy::{Claims, Context, Policy, Ruling, Scope};
 use crate::time::Timestamp;
 
 /// A store open for reading, as it was at the last [`Reader::refresh`].
@@ -181,6 +184,45 @@ impl Reader {
         Ok(())
     }
 
+    /// What a policy says of everything that can stand against a subscriber, for one message; to
+    /// be made again after a refresh.
+    pub fn lens(&self, policy: &Policy, context: &Context) -> Lens {
+        self.standings.lens(policy, context)
+    }
+
+    /// The ruling on each subscriber; `rulings` has one place for each key.
+    ///
+    /// # Errors
+    ///
+    /// When a page that tells what stands is damaged, or an earlier refresh failed. `rulings`
+    /// then says nothing.
+    pub fn judge_batch(
+        &self,
+        lens: &Lens,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), StoreError> {
+        self.usable()?;
+        assert_eq!(keys.len(), rulings.len(), "one ruling for each key");
+        self.standings.judge_batch(lens, keys, rulings)
+    }
+
+    /// Every scope in which somebody is, or was, opted out.
+    pub fn scopes(&self) -> BTreeSet<Scope> {
+        let profiles = self.standings.profiles();
+        profiles.iter().flat_map(|it| it.claims.iter()).map(|it| it.scope.clone()).collect()
+    }
+
+    /// Which opt-outs stand against a subscriber.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::standing`].
+    pub fn claims(&self, key: SubscriberKey) -> Result<Claims, StoreError> {
+        let standing = self.standing(key)?;
+        Ok(standing.map_or_else(Claims::default, |it| self.standings.claims(it.profile).clone()))
+    }
+
     /// How a subscriber stands; `None` when no event is about him.
     ///
     /// # Errors
@@ -218,6 +260,7 @@ impl Reader {
         let mut events = Vec::new();
         follow(&self.journal, standing.head, |record, row| {
             events.push(record.event(row, self.folding()));
+            Ok(())
         })?;
         events.reverse();
         Ok(events)

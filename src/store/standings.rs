@@ -7,10 +7,12 @@ use foldhash::fast::RandomState;
 
 use super::error::StoreError;
 use super::generation::Generation;
-use super::standing::{Fact, Standing, decide};
+use super::profiles::{Profile, ProfileId, Profiles};
+use super::standing::{Decided, Standing, decide, fact_of_row, facts_of};
 use crate::event::Action;
-use crate::journal::{Journal, JournalError, Record};
+use crate::journal::{Journal, Record};
 use crate::number::SubscriberKey;
+use crate::policy::{Claims, Context, Fact, Policy, Ruling};
 use crate::time::Timestamp;
 
 /// What the events beyond the generation changed. Numbers come from outside, hence the keyed
@@ -26,16 +28,34 @@ struct Entry {
     continues: bool,
 }
 
+/// What a policy says of each profile for one message.
+#[derive(Clone, Debug)]
+pub struct Lens {
+    by_profile: Vec<Ruling>,
+    /// The ruling on everybody who is opted out of anything, if it is the same for all.
+    uniform: Option<Ruling>,
+}
+
+impl Lens {
+    /// What is not listed was added after the lens was made: it stays unanswered, suppressed.
+    fn of(&self, profile: ProfileId) -> Ruling {
+        self.by_profile.get(profile.0 as usize).copied().unwrap_or(Ruling::UNANSWERED)
+    }
+}
+
 /// Generation and overlay together. Clones share both until one of them changes.
 #[derive(Clone, Debug)]
 pub(super) struct Standings {
     pub(super) generation: Arc<Generation>,
     overlay: Arc<Overlay>,
+    /// Those of the generation, and behind them those of the overlay.
+    profiles: Arc<Profiles>,
 }
 
 impl Standings {
     pub(super) fn new(generation: Arc<Generation>) -> Standings {
-        Standings { generation, overlay: Arc::default() }
+        let profiles = generation.profiles.clone();
+        Standings { generation, overlay: Arc::default(), profiles }
     }
 
     /// How a key stands; `None` when no event is about it.
@@ -53,6 +73,7 @@ impl Standings {
             if let Some(position) = layer.set.position(key) {
                 let folded = layer.standing(position, true)?;
                 (standing.since, standing.since_at) = (folded.since, folded.since_at);
+                standing.profile = folded.profile;
             }
         }
         Ok(standing)
@@ -78,7 +99,7 @@ impl Standings {
         for keys in keys.chunks(BATCH) {
             let begin = heads.len();
             let positions = &mut positions[..keys.len()];
-            let Generation { suppressed, released } = &*self.generation;
+            let Generation { suppressed, released, .. } = &*self.generation;
             for layer in [suppressed, released] {
                 if layer.set.is_empty() {
                     continue;
@@ -120,7 +141,7 @@ impl Standings {
         let folding = journal.folding();
         for row in 0..record.rows() {
             let Some(key) = record.key(row, folding) else { continue };
-            let fact = Fact::of_row(record, row);
+            let fact = fact_of_row(journal, record, row)?;
             self.settle(journal, key, fact, record.previous(row))?;
         }
         Ok(())
@@ -134,31 +155,142 @@ impl Standings {
         fact: Fact,
         previous: u64,
     ) -> Result<(), StoreError> {
-        let opts_out = fact.action == Action::OptOut;
-        let known = self.overlay.get(&key).copied();
-        let was_released = match known {
-            Some(entry) => !entry.standing.opted_out,
-            None => self.generation.released.set.contains(key),
-        };
-        let (head, since, since_at) = (fact.sequence, fact.sequence, fact.occurred_at);
-        let entry = match known {
-            // Nothing can lift an opt-out but a resubscribe, so that one more changes no state.
-            Some(mut entry) if opts_out && !was_released => {
-                entry.standing.head = head;
-                entry
-            }
-            None if opts_out && !was_released => {
-                let standing = Standing { opted_out: true, head, since, since_at };
-                Entry { standing, continues: true }
-            }
-            _ => {
+        let entry = match self.settled_at_once(key, &fact)? {
+            Some(entry) => entry,
+            None => {
                 let mut facts = facts_of(journal, previous)?;
                 facts.push(fact);
-                let standing = decide(&facts).expect("there is one event at least");
+                let decided = decide(&facts).expect("there is one event at least");
+                let standing = decided.settled(Arc::make_mut(&mut self.profiles));
                 Entry { standing, continues: false }
             }
         };
         Arc::make_mut(&mut self.overlay).insert(key, entry);
+        Ok(())
+    }
+
+    /// The entry of a key after an event that needs no look at its history: an opt-out that says
+    /// nothing beside those that stand, or one of somebody of whom nothing is known.
+    fn settled_at_once(
+        &self,
+        key: SubscriberKey,
+        fact: &Fact,
+    ) -> Result<Option<Entry>, StoreError> {
+        if fact.action != Action::OptOut {
+            return Ok(None);
+        }
+        let (head, since, since_at) = (fact.sequence, fact.sequence, fact.occurred_at);
+        let first = |profile, continues| {
+            let standing = Standing { opted_out: true, head, since, since_at, profile };
+            Some(Entry { standing, continues })
+        };
+        let profile = self.profiles.find(&Profile { claims: Claims::default().with(fact.claim()) });
+        if let Some(mut entry) = self.overlay.get(&key).copied() {
+            let stands =
+                entry.standing.opted_out && self.says_nothing(fact, entry.standing.profile);
+            entry.standing.head = head;
+            return Ok(stands.then_some(entry));
+        }
+        let Generation { suppressed, released, .. } = &*self.generation;
+        if released.set.contains(key) {
+            return Ok(None);
+        }
+        let uniform = suppressed.uniform_profile();
+        // Whether listed or not: afterwards the profile is this one.
+        if let (Some(profile), Some(uniform)) = (profile, uniform)
+            && (uniform == profile || suppressed.set.is_empty())
+        {
+            return Ok(first(profile, true));
+        }
+        match suppressed.set.position(key) {
+            None => Ok(profile.and_then(|profile| first(profile, false))),
+            Some(position) => {
+                let mut standing = suppressed.standing(position, true)?;
+                let stands = self.says_nothing(fact, standing.profile);
+                standing.head = head;
+                Ok(stands.then_some(Entry { standing, continues: false }))
+            }
+        }
+    }
+
+    /// Whether an opt-out changes nothing for somebody of this profile.
+    pub(super) fn says_nothing(&self, fact: &Fact, profile: ProfileId) -> bool {
+        let claims = self.claims(profile);
+        claims.with(fact.claim()) == *claims
+    }
+
+    /// What stands in a profile.
+    pub(super) fn claims(&self, profile: ProfileId) -> &Claims {
+        let profile = self.profiles.get(profile);
+        &profile.expect("standings hold profiles of their own list").claims
+    }
+
+    /// The profile of somebody against whom nothing stands but this opt-out.
+    pub(super) fn place_alone(&mut self, opt_out: &Fact) -> ProfileId {
+        let claims = Claims::default().with(opt_out.claim());
+        Arc::make_mut(&mut self.profiles).intern(Profile { claims })
+    }
+
+    /// Gives what was decided its place in the list of profiles.
+    pub(super) fn place(&mut self, decided: Decided) -> Standing {
+        decided.settled(Arc::make_mut(&mut self.profiles))
+    }
+
+    /// The list of profiles, as a generation made now would have it.
+    pub(super) fn profiles(&self) -> &Arc<Profiles> {
+        &self.profiles
+    }
+
+    /// What a policy says of each profile for one message.
+    pub(super) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
+        let by_profile: Vec<Ruling> =
+            self.profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
+        let mut of_claims = by_profile.iter().skip(1);
+        let first = of_claims.next().copied();
+        let uniform = first.filter(|first| of_claims.all(|it| it == first));
+        Lens { by_profile, uniform }
+    }
+
+    /// The ruling on each key. Only those that are opted out of something need a second look.
+    pub(super) fn judge_batch(
+        &self,
+        lens: &Lens,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), StoreError> {
+        const BATCH: usize = 1024;
+        let mut found = [false; BATCH];
+        let mut positions = [None; BATCH];
+        let layer = &self.generation.suppressed;
+        let uniform = layer.uniform_profile().map(|it| lens.of(it)).or(lens.uniform);
+        for (keys, rulings) in keys.chunks(BATCH).zip(rulings.chunks_mut(BATCH)) {
+            match uniform {
+                Some(ruling) => {
+                    let found = &mut found[..keys.len()];
+                    layer.set.contains_batch(keys, found);
+                    for (found, answer) in found.iter().zip(&mut *rulings) {
+                        *answer = if *found { ruling } else { Ruling::UNLISTED };
+                    }
+                }
+                None => {
+                    let positions = &mut positions[..keys.len()];
+                    layer.set.positions_batch(keys, positions);
+                    for (position, answer) in positions.iter().zip(&mut *rulings) {
+                        *answer = match position {
+                            Some(position) => lens.of(layer.profile(*position)?),
+                            None => Ruling::UNLISTED,
+                        };
+                    }
+                }
+            }
+            if !self.overlay.is_empty() {
+                for (key, answer) in keys.iter().zip(rulings) {
+                    if let Some(entry) = self.overlay.get(key) {
+                        *answer = lens.of(entry.standing.profile);
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -172,32 +304,6 @@ impl Standings {
         changes.par_sort_unstable_by_key(|&(key, _)| key);
         Ok(changes)
     }
-}
-
-/// Follows a subscriber's history back from the event `sequence`.
-pub(super) fn facts_of(journal: &Journal, sequence: u64) -> Result<Vec<Fact>, StoreError> {
-    let mut facts = Vec::new();
-    follow(journal, sequence, |record, row| facts.push(Fact::of_row(record, row)))?;
-    Ok(facts)
-}
-
-/// Visits the event `sequence` and all before it of the same subscriber, newest first.
-pub(super) fn follow(
-    journal: &Journal,
-    mut sequence: u64,
-    mut visit: impl FnMut(&Record, usize),
-) -> Result<(), StoreError> {
-    while sequence != 0 {
-        let record = journal.record(sequence)?.ok_or_else(|| {
-            let what = "a history leads to an event that the journal does not hold";
-            StoreError::Journal(JournalError::Damaged { file: journal.path(), offset: 0, what })
-        })?;
-        let row = (sequence - record.first_sequence()) as usize;
-        visit(&record, row);
-        // `Record::decode` refuses a link that does not lead back, so that this ends.
-        sequence = record.previous(row);
-    }
-    Ok(())
 }
 
 /// The moment by which a range or a history goes.

@@ -13,8 +13,7 @@ use serde::Serialize;
 use super::error::StoreError;
 use super::generation::Generation;
 use super::manifest::Manifest;
-use super::standing::{Fact, Standing, decide};
-use super::standings::facts_of;
+use super::standing::{Standing, decide, fact_of_row, facts_of};
 use crate::disk::{Disk, RealDisk};
 use crate::journal::{Journal, JournalError, JournalIdentity, Record, verify_sealed};
 
@@ -166,7 +165,7 @@ fn compare(
                 }
                 if standing.head == sequence {
                     members += 1;
-                    check_standing(journal, record, row, standing, &wrong)?;
+                    check_standing(journal, generation, record, row, standing, &wrong)?;
                 }
             }
             Ok(true)
@@ -183,16 +182,20 @@ fn compare(
 /// history needs to be read.
 fn check_standing(
     journal: &Journal,
+    generation: &Generation,
     record: &Record,
     row: usize,
     found: Standing,
     wrong: &impl Fn(String) -> StoreError,
 ) -> Result<(), StoreError> {
     let facts = match record.previous(row) {
-        0 => vec![Fact::of_row(record, row)],
+        0 => vec![fact_of_row(journal, record, row)?],
         _ => facts_of(journal, found.head)?,
     };
-    if decide(&facts) != Some(found) {
+    let decided = decide(&facts).map(|it| (it.head, it.since, it.since_at, it.claims));
+    let claims = generation.profiles.get(found.profile).map(|it| it.claims.clone());
+    let stands = claims.map(|claims| (found.head, found.since, found.since_at, claims));
+    if decided != stands {
         let what = format!("the subscriber of event {} does not stand as it says", found.head);
         return Err(wrong(what));
     }

@@ -13,6 +13,7 @@ use super::error::WriteError;
 use crate::disk::{Disk, RealDisk};
 use crate::event::Details;
 use crate::number::{Folding, Number};
+use crate::policy::Scope;
 use crate::time::Timestamp;
 
 /// Bytes that a text of an event may have.
@@ -45,16 +46,21 @@ impl fmt::Debug for NewEvent {
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The subscriber was not opted out before and is now.
+    /// The subscriber is opted out of something that he was not opted out of before.
     Added,
-    /// The opt-out changed nothing: the subscriber was opted out already, or came back later
+    /// The opt-out changed nothing: the subscriber was opted out of as much already, or came back later
     /// than this opt-out happened; or the same message was recorded before.
     Already,
-    /// The subscriber was opted out and is no more.
+    /// The subscriber is no longer opted out of something that he was opted out of.
     Resubscribed,
     /// The resubscribe changed nothing: the subscriber was not opted out, or said STOP at the
-    /// same moment or later.
+    /// same moment or later, or of more than the resubscribe reaches.
     NotListed,
+    /// An operator's decision is recorded.
+    Recorded,
+    /// Nothing was recorded: an operator's resubscribe would leave standing what the person said
+    /// himself. The sequence is that of the opt-out.
+    Refused,
 }
 
 impl Outcome {
@@ -65,6 +71,8 @@ impl Outcome {
             Outcome::Already => "already",
             Outcome::Resubscribed => "resubscribed",
             Outcome::NotListed => "not-listed",
+            Outcome::Recorded => "recorded",
+            Outcome::Refused => "refused",
         }
     }
 }
@@ -281,11 +289,13 @@ fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
         ("brand", &details.brand),
         ("word", &details.word),
         ("campaign", &details.campaign),
+        ("template", &details.template),
         ("message id", &details.message_id),
         ("operator", &details.operator),
         ("note", &details.note),
         ("number's spelling", raw),
     ];
+    Scope::new(&details.channel, &details.sender, &details.brand)?;
     // NUL is left out of texts so that a run of zeros in a file is always a lost sector.
     match texts.iter().find(|(_, text)| text.len() >= TEXT_BYTES_MAX || text.contains('\0')) {
         Some(&(field, _)) => Err(WriteError::Text { field, limit: TEXT_BYTES_MAX }),

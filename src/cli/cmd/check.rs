@@ -9,7 +9,7 @@ use optout::number::{Number, NumberReader};
 use optout::query::{Checker, Explanation, Verdict, explain};
 use serde_json::{Value, json};
 
-use super::{for_each_group, open_reader, refuse_context, shown};
+use super::{for_each_group, judge, open_reader, shown};
 use crate::args::{Check, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -17,20 +17,19 @@ use crate::output::Output;
 const UNWRITABLE: &str = "standard output can't be written";
 
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
-    refuse_context(&args.context)?;
     let mut reader = open_reader(path, output)?;
     let mut out = output.stdout();
     let mut all_allowed = true;
     for_each_group(&args.numbers, |inputs| {
         // Standard input may come slowly: an opt-out of the meantime counts.
         reader.refresh()?;
-        let checker = Checker::new(&reader, args.region);
+        let checker = Checker::of(judge(&reader, &args.context, output)?, args.region);
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
             all_allowed &= verdict.is_allowed();
             let line = if output.is_json() {
-                verdict_json(input, verdict).to_string()
+                verdict_json(input, &verdict).to_string()
             } else {
-                verdict_line(input, verdict)
+                verdict_line(input, &verdict)
             };
             writeln!(out, "{line}").context(UNWRITABLE)?;
             if let Verdict::Invalid(reason) = verdict {
@@ -42,10 +41,12 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
     Ok(if args.exit_status && !all_allowed { Exit::NotAllowed } else { Exit::Done })
 }
 
-fn verdict_line(input: &[u8], verdict: Verdict) -> String {
+fn verdict_line(input: &[u8], verdict: &Verdict) -> String {
     let word = verdict.as_str();
     match verdict {
-        Verdict::Allowed(number) => format!("{number}\t{word}\t\t"),
+        Verdict::Allowed(number) | Verdict::Exempt { number, .. } => {
+            format!("{number}\t{word}\t\t")
+        }
         Verdict::Suppressed { number, since, source, .. } => {
             format!("{number}\t{word}\t{since}\t{source}")
         }
@@ -53,10 +54,14 @@ fn verdict_line(input: &[u8], verdict: Verdict) -> String {
     }
 }
 
-fn verdict_json(input: &[u8], verdict: Verdict) -> Value {
+fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
     let mut value = json!({"input": String::from_utf8_lossy(input), "verdict": verdict.as_str()});
     match verdict {
         Verdict::Allowed(number) => value["number"] = json!(number.to_string()),
+        Verdict::Exempt { number, rule } => {
+            value["number"] = json!(number.to_string());
+            value["rule"] = json!(rule);
+        }
         Verdict::Suppressed { number, since, source, rule } => {
             value["number"] = json!(number.to_string());
             value["since"] = json!(since);
@@ -77,25 +82,33 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
         return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
     };
-    let explanation = explain(&reader, key, at)?;
+    let judge = judge(&reader, &args.context, output)?;
+    let explanation = explain(&reader, &judge, key, at)?;
     if output.is_json() {
         output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;
         return Ok(Exit::Done);
     }
     let mut out = output.stdout();
     let as_of = at.map_or(String::new(), |at| format!(" at {at}, as the store knew it then"));
-    match (explanation.is_suppressed(), explanation.since()) {
-        (true, Some(since)) => {
-            let rule = explanation.rule.unwrap_or_default();
-            writeln!(out, "{number} is suppressed{as_of}")?;
-            writeln!(out, "  rule   {rule}: the person opted out")?;
-            writeln!(out, "  since  {} ({})", since.occurred_at, since.details.source)?;
+    let verdict = explanation.ruling.decision.as_str();
+    if explanation.events.is_empty() {
+        writeln!(out, "{number} is {verdict}{as_of}: no event is about it")?;
+    } else {
+        writeln!(out, "{number} is {verdict}{as_of}")?;
+    }
+    if let Some(since) = explanation.since_event() {
+        if !explanation.rule.is_empty() {
+            writeln!(out, "  rule   {}", explanation.rule)?;
         }
-        (_, Some(since)) => {
-            writeln!(out, "{number} is allowed{as_of}")?;
-            writeln!(out, "  since  {} (resubscribed)", since.occurred_at)?;
-        }
-        _ => writeln!(out, "{number} is allowed{as_of}: no event is about it")?,
+        let details = &since.details;
+        let (action, source) = (details.action, details.source);
+        writeln!(out, "  since  {} ({action} by {source})", since.occurred_at)?;
+    }
+    for claim in &explanation.claims {
+        let excepted: Vec<&str> = claim.excepted.iter().map(|it| it.as_str()).collect();
+        let except = if excepted.is_empty() { "" } else { ", except " };
+        let (tier, except) = (claim.tier, format!("{except}{}", excepted.join(" and ")));
+        writeln!(out, "  stands {tier} messages, {}{except}", claim.scope)?;
     }
     for event in &explanation.events {
         writeln!(out, "  {}", event_line(event))?;
@@ -107,9 +120,11 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
 fn event_line(event: &Event) -> String {
     let details = &event.details;
     let mut line = format!(
-        "event  {}: {} by {}, occurred {}, received {}, written \"{}\"",
+        "event  {}: {} ({}, {}) by {}, occurred {}, received {}, written \"{}\"",
         event.sequence,
         details.action,
+        details.tier,
+        details.ground,
         details.source,
         event.occurred_at,
         event.received_at,
@@ -117,7 +132,11 @@ fn event_line(event: &Event) -> String {
     );
     let named = [
         ("word", &details.word),
+        ("channel", &details.channel),
+        ("sender", &details.sender),
+        ("brand", &details.brand),
         ("campaign", &details.campaign),
+        ("template", &details.template),
         ("message", &details.message_id),
         ("operator", &details.operator),
         ("note", &details.note),
@@ -132,9 +151,9 @@ fn explanation_json(number: Number, it: &Explanation, at: Option<String>) -> Val
     json!({
         "number": number.to_string(),
         "at": at,
-        "verdict": if it.is_suppressed() { "suppressed" } else { "allowed" },
-        "rule": it.rule,
-        "since": it.since().map(|event| event.occurred_at),
+        "verdict": it.ruling.decision.as_str(),
+        "rule": (!it.rule.is_empty()).then_some(&it.rule),
+        "since": it.since_event().map(|event| event.occurred_at),
         "events": it.events.iter().map(event_json).collect::<Vec<_>>(),
     })
 }
@@ -152,6 +171,11 @@ fn event_json(event: &Event) -> Value {
         "sender": details.sender,
         "brand": details.brand,
         "tier": details.tier,
+        "ground": details.ground,
+        "category": details.category,
+        "override": details.overrides,
+        "batch": details.batch,
+        "template": details.template,
         "word": details.word,
         "campaign": details.campaign,
         "message_id": details.message_id,

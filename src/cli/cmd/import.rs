@@ -28,7 +28,11 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
         region_column: args.region_column.clone(),
         zone: args.event.tz.clone(),
         occurred_at: moment(&args.event.at, &args.event.tz)?.unwrap_or(now),
-        details: details(&args.event, Action::OptOut, Source::Import)?,
+        details: {
+            let mut details = details(&args.event, Action::OptOut, Source::Import)?;
+            super::record::ground(&mut details, args.ground, args.event.tier)?;
+            details
+        },
     };
     let target = Target::open(path, args.dry_run, output)?;
     let mut invalid = Invalid::open(path, args)?;

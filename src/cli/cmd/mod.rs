@@ -15,8 +15,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::CommandFactory;
-use optout::event::Tier;
+use optout::event::Category;
 use optout::number::METADATA_RELEASE;
+use optout::policy::{self, Policy, Scope};
+use optout::query::Judge;
 use optout::store::{Reader, Writer};
 
 use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs};
@@ -32,6 +34,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Init(args) => store::init(store_path(global)?, &args, output),
         Command::Add(args) => record::add(store_path(global)?, &args, output),
         Command::Resubscribe(args) => record::resubscribe(store_path(global)?, &args, output),
+        Command::Override(args) => record::let_through(store_path(global)?, &args, output),
         Command::Import(args) => import::run(store_path(global)?, &args, output),
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
@@ -108,43 +111,39 @@ fn warn_of_other_metadata(release: &str, output: &Output) {
     }
 }
 
-/// Options that later releases give a meaning are refused, so that nobody believes in a reach
-/// that an opt-out does not have.
-fn refuse_scope(scope: &ScopeArgs) -> Result<(), UsageError> {
-    let given =
-        [("--channel", &scope.channel), ("--sender", &scope.sender), ("--brand", &scope.brand)];
-    match given.iter().find(|(_, value)| value.is_some()) {
-        None => Ok(()),
-        Some((option, _)) => Err(UsageError(format!(
-            "{option} is not supported by this release: every opt-out holds for all channels, \
-             senders and brands; run it without {option}"
-        ))),
-    }
+/// A scope from its options.
+fn scope_of(args: &ScopeArgs) -> Result<Scope, UsageError> {
+    let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    Scope::new(&text(&args.channel), &text(&args.sender), &text(&args.brand))
+        .map_err(|error| UsageError(error.to_string()))
 }
 
-fn refuse_tier(tier: Option<Tier>) -> Result<(), UsageError> {
-    match tier {
-        None => Ok(()),
-        Some(_) => Err(UsageError(
-            "--tier is not supported by this release: every opt-out covers all messages; run it \
-             without --tier"
-                .to_owned(),
-        )),
-    }
+/// The message that the options describe, and the rules for it.
+fn judge<'a>(reader: &'a Reader, args: &ContextArgs, output: &Output) -> anyhow::Result<Judge<'a>> {
+    let scope = scope_of(&args.scope)?;
+    let category: Category =
+        args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
+    warn_of_unknown_names(reader, &scope, output);
+    Ok(Judge::new(reader, policy_of(args)?, policy::Context { scope, category }))
 }
 
-fn refuse_context(context: &ContextArgs) -> Result<(), UsageError> {
-    refuse_scope(&context.scope)?;
-    match context.category.as_str() {
-        "marketing" => Ok(()),
-        "utility" | "authentication" => Err(UsageError(format!(
-            "--category {} is not supported by this release: every message is treated as \
-             marketing, so nobody who opted out gets it",
-            context.category
-        ))),
-        other => Err(UsageError(format!(
-            "\"{other}\" is not a category: use marketing, utility or authentication"
-        ))),
+fn policy_of(args: &ContextArgs) -> anyhow::Result<Policy> {
+    let Some(file) = &args.policy else { return Ok(Policy::default()) };
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("the policy {} can't be read", file.display()))?;
+    let policy = Policy::parse(&text);
+    Ok(policy.map_err(|error| UsageError(format!("{}: {error}", file.display())))?)
+}
+
+/// A misspelled sender or brand would let messages through to those who opted out of it.
+fn warn_of_unknown_names(reader: &Reader, scope: &Scope, output: &Output) {
+    let known = reader.scopes();
+    for (what, name) in [("sender", scope.sender()), ("brand", scope.brand())] {
+        let names =
+            |it: &Scope| if what == "sender" { it.sender() == name } else { it.brand() == name };
+        if !name.is_empty() && !known.iter().any(names) {
+            output.warn(format!("no opt-out names the {what} \"{name}\": is it spelled as there?"));
+        }
     }
 }
 

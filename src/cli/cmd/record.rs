@@ -4,19 +4,20 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use optout::event::{Action, Details, Source};
+use optout::event::{Action, Category, Details, Ground, Source, Tier};
 use optout::number::{Number, NumberReader, Reading, Reason, Status};
 use optout::store::{NewEvent, Outcome, Receipt, Writer};
 use optout::time::Timestamp;
 use serde_json::json;
 
-use super::{for_each_group, open_writer, refuse_scope, refuse_tier, shown};
-use crate::args::{Add, EventArgs, Resubscribe, moment};
-use crate::exit::Exit;
+use super::{for_each_group, open_writer, shown};
+use crate::args::{Add, EventArgs, Override, Resubscribe, moment};
+use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 
 pub(crate) fn add(path: &Path, args: &Add, output: &Output) -> anyhow::Result<Exit> {
-    let details = details(&args.event, Action::OptOut, Source::Api)?;
+    let mut details = details(&args.event, Action::OptOut, Source::Api)?;
+    ground(&mut details, args.ground, args.event.tier)?;
     record(path, &args.numbers, &args.event, &details, output)
 }
 
@@ -26,11 +27,34 @@ pub(crate) fn resubscribe(
     output: &Output,
 ) -> anyhow::Result<Exit> {
     let mut details = details(&args.event, Action::Resubscribe, Source::Api)?;
-    details.note = match &args.event.note {
-        Some(note) => format!("{}; {note}", args.reason),
-        None => args.reason.clone(),
-    };
+    details.note = note(&args.reason, &args.event)?;
+    details.overrides = args.overrides;
     record(path, &args.numbers, &args.event, &details, output)
+}
+
+/// `override`.
+pub(crate) fn let_through(path: &Path, args: &Override, output: &Output) -> anyhow::Result<Exit> {
+    let category = args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
+    if category == Category::Marketing {
+        let how =
+            "nobody who opted out gets marketing: an override names utility or authentication";
+        return Err(UsageError(how.to_owned()).into());
+    }
+    let mut details = details(&args.event, Action::Override, Source::Agent)?;
+    details.note = note(&args.reason, &args.event)?;
+    details.category = Some(category);
+    record(path, &args.numbers, &args.event, &details, output)
+}
+
+/// The reason of an operator, and what else was noted.
+fn note(reason: &str, args: &EventArgs) -> Result<String, UsageError> {
+    if reason.trim().is_empty() {
+        return Err(UsageError("--reason is empty: say why".to_owned()));
+    }
+    Ok(match &args.note {
+        Some(note) => format!("{reason}; {note}"),
+        None => reason.to_owned(),
+    })
 }
 
 /// What the options say of all events.
@@ -39,16 +63,45 @@ pub(super) fn details(
     action: Action,
     default_source: Source,
 ) -> anyhow::Result<Details> {
-    refuse_scope(&args.scope)?;
-    refuse_tier(args.tier)?;
+    super::scope_of(&args.scope)?;
     let mut details = Details::new(action, args.source.unwrap_or(default_source));
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
+    details.channel = text(&args.scope.channel);
+    details.sender = text(&args.scope.sender);
+    details.brand = text(&args.scope.brand);
     details.word = text(&args.word);
     details.campaign = text(&args.campaign);
+    details.template = text(&args.template);
     details.message_id = text(&args.message_id);
     details.note = text(&args.note);
     details.operator = std::env::var("SUDO_USER").or(std::env::var("USER")).unwrap_or_default();
+    details.tier = args.tier.unwrap_or(match action {
+        Action::OptOut if is_stop_all(&details.word) => Tier::All,
+        _ => Tier::Marketing,
+    });
     Ok(details)
+}
+
+/// Whether the word asks for no message at all.
+fn is_stop_all(word: &str) -> bool {
+    word.split_whitespace().collect::<String>().eq_ignore_ascii_case("stopall")
+}
+
+/// Whoever goes to court, or was never meant, gets no message at all.
+pub(super) fn ground(
+    details: &mut Details,
+    ground: Ground,
+    tier: Option<Tier>,
+) -> Result<(), UsageError> {
+    details.ground = ground;
+    if matches!(ground, Ground::Legal | Ground::WrongPerson) {
+        if tier == Some(Tier::Marketing) {
+            let how = format!("--ground {ground} stops all messages: leave --tier marketing out");
+            return Err(UsageError(how));
+        }
+        details.tier = Tier::All;
+    }
+    Ok(())
 }
 
 fn record(
@@ -85,7 +138,10 @@ fn record(
                 }
             }
         }
-        append(&writer, events, now, output)
+        if append(&writer, events, now, output)? {
+            exit = Exit::Refused;
+        }
+        Ok(())
     })?;
     writer.compact_if_due(Timestamp::now())?;
     Ok(exit)
@@ -101,18 +157,39 @@ fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
     output.warn(format!("{}: {doubt}", shown(input)));
 }
 
+/// Records events and answers; whether one of them was refused.
 fn append(
     writer: &Writer,
     events: Vec<NewEvent>,
     now: Timestamp,
     output: &Output,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let action = events.first().map(|event| event.details.action);
     let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
     let receipts = writer.append(events, now)?;
     acknowledge(&numbers, &receipts, output).context(
         "the events are recorded, but standard output can't be written to acknowledge them",
     )?;
+    let mut refused = false;
     for (number, receipt) in numbers.iter().zip(receipts) {
+        if receipt.outcome == Outcome::Refused {
+            refused = true;
+            let _ = writeln!(
+                std::io::stderr(),
+                "refused: {number}: the person opted out himself (event {}); give --override to \
+                 lift that",
+                receipt.sequence
+            );
+        }
+        if action == Some(Action::Resubscribe)
+            && receipt.opted_out
+            && receipt.outcome != Outcome::Refused
+        {
+            output.warn(format!(
+                "{number} is still opted out: an opt-out is newer, wider or can't be lifted (see \
+                 `optout why {number}`)"
+            ));
+        }
         if receipt.outcome == Outcome::Already && !receipt.opted_out {
             output.warn(format!(
                 "{number} is not opted out: it came back later than this opt-out happened (see \
@@ -120,12 +197,15 @@ fn append(
             ));
         }
     }
-    Ok(())
+    Ok(refused)
 }
 
 fn acknowledge(numbers: &[Number], receipts: &[Receipt], output: &Output) -> anyhow::Result<()> {
     let mut out = output.stdout();
     for (number, receipt) in numbers.iter().zip(receipts) {
+        if receipt.outcome == Outcome::Refused {
+            continue;
+        }
         let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
         if output.is_json() {
             let line = json!({

@@ -6,25 +6,27 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use optout::query::Judge;
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{self, Progress, Report, ReportOptions, Scrubber, Sinks};
 use optout::store::Reader;
 use serde::Serialize;
 
 use super::import::open;
-use super::{open_reader, refuse_context};
+use super::{judge, open_reader};
 use crate::args::{Mode, Scrub};
 use crate::exit::{Exit, Refusal, UsageError};
 use crate::output::{Output, grouped};
 use crate::progress::{Bar, bytes, cancel_flag};
 
 pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<Exit> {
-    refuse_context(&args.context)?;
     if args.mode == Mode::Off && args.dedupe {
         let how = "--mode off writes every row, --dedupe takes rows out: give one of them";
         return Err(UsageError(how.to_owned()).into());
     }
     let reader = open_reader(path, output)?;
+    let judge = judge(&reader, &args.context, output)?;
+    let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
     let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;
     let mut outputs = plan.create(args)?;
@@ -33,20 +35,72 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         let input = open(file)?;
         let bar = Bar::new(output, &file.display().to_string(), input.len_hint());
         let update = |progress: Progress| bar.update(progress);
-        let scrubber = scrubber(&reader, args).cancel(&cancel).progress(&update);
+        let scrubber = scrubber(&reader, &judge, args).cancel(&cancel).progress(&update);
         let report = scrubber.run(input, outputs.sinks(at))?;
         bar.finish();
         reports.push(report);
     }
     let total = sum(&reports);
+    if let Some(limit) = limit {
+        limit.check(&total)?;
+    }
     let report = ReportJson::new(&args.files, &reports, &total);
     outputs.finish(&report)?;
     tell(&total, &report, args, &plan, output)?;
     Ok(Exit::Done)
 }
 
-fn scrubber<'a>(reader: &'a Reader, args: &Scrub) -> Scrubber<'a, Reader> {
-    let mut scrubber = Scrubber::new(reader)
+/// The most rows that may be suppressed.
+#[derive(Clone, Copy)]
+enum Limit {
+    Percent(f64),
+    Rows(u64),
+}
+
+impl Limit {
+    fn parse(text: &str) -> Result<Limit, UsageError> {
+        let parsed = match text.strip_suffix('%') {
+            Some(percent) => {
+                percent.parse().ok().filter(|it| (0.0..=100.0).contains(it)).map(Limit::Percent)
+            }
+            None => text.parse().ok().map(Limit::Rows),
+        };
+        parsed.ok_or_else(|| {
+            UsageError(format!(
+                "\"{text}\" is no limit: write a percentage such as 20%, or a count"
+            ))
+        })
+    }
+
+    /// Called before any output gets its name.
+    fn check(self, total: &Report) -> anyhow::Result<()> {
+        let exceeds = match self {
+            Limit::Percent(percent) => {
+                total.suppressed as f64 * 100.0 > percent * total.rows as f64
+            }
+            Limit::Rows(rows) => total.suppressed > rows,
+        };
+        if exceeds {
+            let (suppressed, rows) = (grouped(total.suppressed), grouped(total.rows));
+            let how = format!(
+                "{suppressed} of {rows} rows would be suppressed, more than --max-suppressed allows: nothing was written"
+            );
+            return Err(Refusal(how).into());
+        }
+        Ok(())
+    }
+}
+
+fn scrubber<'a>(reader: &'a Reader, judge: &'a Judge<'a>, args: &Scrub) -> Scrubber<'a, Judge<'a>> {
+    let scope = &args.context.scope;
+    let message = scrub::Message {
+        category: Some(judge.context().category),
+        channel: scope.channel.clone(),
+        sender: scope.sender.clone(),
+        brand: scope.brand.clone(),
+    };
+    let mut scrubber = Scrubber::new(judge)
+        .message(message)
         .folding(reader.folding())
         .mode(match args.mode {
             Mode::Enforce => scrub::Mode::Enforce,

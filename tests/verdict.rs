@@ -1,0 +1,188 @@
+//! The store's verdicts over random histories with all scopes, tiers, grounds and sources, in any
+//! order of moments, against the facts themselves: what is folded, kept over and looked up must
+//! say what deciding all events again says.
+
+mod common;
+
+use std::sync::Arc;
+
+use common::Random;
+use optout::disk::MemoryDisk;
+use optout::event::{Action, Category, Details, Ground, Source, Tier};
+use optout::number::{Folding, Number, SubscriberKey, fold};
+use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
+use optout::query::{Judge, explain};
+use optout::scrub::SuppressionSet;
+use optout::store::{Bulk, NewEvent, Outcome, Reader, Writer, init_on};
+use optout::time::Timestamp;
+
+const SUBSCRIBERS: u64 = 6;
+const MOMENTS: u64 = 12;
+
+fn number(index: u64) -> Number {
+    Number::from_e164(525_512_345_600 + index).unwrap()
+}
+
+fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
+    from[random.below(from.len() as u64) as usize]
+}
+
+fn details(random: &mut Random) -> Details {
+    let actions = [Action::OptOut, Action::OptOut, Action::Resubscribe, Action::Override];
+    let mut details = Details::new(pick(random, &actions), pick(random, Source::ALL));
+    details.tier = pick(random, Tier::ALL);
+    details.channel = pick(random, &["", "", "sms", "whatsapp"]).to_owned();
+    details.sender = pick(random, &["", "", "promo", "+52 55 1111 2222"]).to_owned();
+    details.brand = pick(random, &["", "", "acme"]).to_owned();
+    match details.action {
+        Action::OptOut => {
+            let grounds = [
+                Ground::Request,
+                Ground::Request,
+                Ground::Legal,
+                Ground::WrongPerson,
+                Ground::Protected,
+            ];
+            details.ground = pick(random, &grounds);
+        }
+        Action::Resubscribe => details.overrides = random.below(3) == 0,
+        _ => details.category = Some(pick(random, &[Category::Utility, Category::Authentication])),
+    }
+    details
+}
+
+fn context(random: &mut Random) -> Context {
+    let channel = pick(random, &["", "sms", "whatsapp"]);
+    let sender = pick(random, &["", "promo", "525511112222", "other"]);
+    let brand = pick(random, &["", "acme", "other"]);
+    Context {
+        scope: Scope::new(channel, sender, brand).unwrap(),
+        category: pick(random, Category::ALL),
+    }
+}
+
+/// A store, and for each subscriber what was recorded.
+struct Life {
+    disk: MemoryDisk,
+    writer: Writer,
+    facts: Vec<Vec<Fact>>,
+    now: i64,
+}
+
+impl Life {
+    fn new() -> Life {
+        let disk = MemoryDisk::new();
+        init_on(&disk, Folding::default(), Timestamp::from_millis(0)).unwrap();
+        let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
+        Life { disk, writer, facts: vec![Vec::new(); SUBSCRIBERS as usize], now: 1 }
+    }
+
+    fn step(&mut self, random: &mut Random) {
+        self.now += 1;
+        let now = Timestamp::from_millis(self.now);
+        match random.below(10) {
+            0 => drop(self.writer.compact(now).unwrap()),
+            1 => self.bulk(random, now),
+            _ => self.append(random, now),
+        }
+    }
+
+    fn append(&mut self, random: &mut Random, now: Timestamp) {
+        let index = random.below(SUBSCRIBERS);
+        let details = details(random);
+        let occurred_at = Timestamp::from_millis(random.below(MOMENTS) as i64);
+        let sequence = self.writer.sequence() + 1;
+        let fact = Fact::new(&details, sequence, occurred_at, now).unwrap();
+        let facts = &mut self.facts[index as usize];
+        let is_refused = refusal(&fact, facts).is_some();
+        let event = NewEvent { number: number(index), raw: String::new(), occurred_at, details };
+        let receipt = self.writer.append(vec![event], now).unwrap()[0];
+        assert_eq!(receipt.outcome == Outcome::Refused, is_refused);
+        if !is_refused {
+            let before = Claims::of(facts);
+            facts.push(fact);
+            let after = Claims::of(facts);
+            assert_eq!(receipt.opted_out, !after.is_empty());
+            let changed = matches!(receipt.outcome, Outcome::Added | Outcome::Resubscribed);
+            let is_override = receipt.outcome == Outcome::Recorded;
+            assert!(is_override || changed == (before != after), "{:?}", receipt.outcome);
+        }
+    }
+
+    fn bulk(&mut self, random: &mut Random, now: Timestamp) {
+        let mut details = details(random);
+        (details.action, details.overrides, details.category) = (Action::OptOut, false, None);
+        let mut bulk = Bulk::new();
+        let mut rows = Vec::new();
+        for index in 0..SUBSCRIBERS {
+            if random.below(2) == 0 {
+                let at = Timestamp::from_millis(random.below(MOMENTS) as i64);
+                let plus = number(index).to_string();
+                bulk.push(number(index), at, &plus);
+                rows.push((index, at));
+            }
+        }
+        // Recorded in the order of the keys, which is that of the indexes.
+        for (place, &(index, at)) in rows.iter().enumerate() {
+            let sequence = self.writer.sequence() + 1 + place as u64;
+            let fact = Fact::new(&details, sequence, at, now).unwrap();
+            self.facts[index as usize].push(fact);
+        }
+        if !rows.is_empty() {
+            self.writer.append_bulk(&details, now, &mut bulk).unwrap();
+        }
+    }
+
+    fn check(&self, reader: &Reader, random: &mut Random) {
+        let keys: Vec<SubscriberKey> =
+            (0..SUBSCRIBERS).map(|index| fold(number(index), Folding::default())).collect();
+        let policy = Policy::default();
+        let context = context(random);
+        let judge = Judge::new(reader, policy.clone(), context.clone());
+        let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+        judge.judge_batch(&keys, &mut rulings).unwrap();
+        for ((facts, key), ruling) in self.facts.iter().zip(&keys).zip(rulings) {
+            let claims = Claims::of(facts);
+            assert_eq!(reader.claims(*key).unwrap(), claims);
+            let expected = policy.on_claims(&claims, &context);
+            assert_eq!(ruling, expected, "{context:?} {claims:?}");
+            let explanation = explain(reader, &judge, *key, None).unwrap();
+            assert_eq!((explanation.ruling, &explanation.claims), (expected, &claims));
+            if !ruling.may_send() {
+                let behind = explanation.since.expect("an opt-out is behind it");
+                let fact = facts.iter().find(|fact| fact.sequence == behind).unwrap();
+                assert_eq!(fact.action, Action::OptOut);
+                assert!(fact.scope.may_concern(&context.scope));
+                let origin = judge.origin(*key, ruling).unwrap().expect("it has an origin");
+                assert_eq!((origin.since, origin.source), (fact.occurred_at, fact.source));
+            }
+            // As it was known at an earlier moment.
+            let at = Timestamp::from_millis(random.below(self.now as u64 + 1) as i64);
+            let known: Vec<Fact> =
+                facts.iter().filter(|fact| fact.received_at <= at).cloned().collect();
+            let then = explain(reader, &judge, *key, Some(at)).unwrap();
+            assert_eq!(then.ruling, policy.on_claims(&Claims::of(&known), &context));
+        }
+    }
+}
+
+#[test]
+fn the_store_rules_as_all_events_decided_again_do() {
+    let cases: u64 =
+        std::env::var("OPTOUT_TEST_CASES").ok().and_then(|it| it.parse().ok()).unwrap_or(400);
+    let first = Random::of_test("verdict").0;
+    for case in 0..cases {
+        let mut random = Random(first.wrapping_add(case));
+        let mut life = Life::new();
+        let mut reader = Reader::open_on(Arc::new(life.disk.clone())).unwrap();
+        for _ in 0..10 + random.below(30) {
+            life.step(&mut random);
+            if random.below(3) == 0 {
+                reader.refresh().unwrap();
+                life.check(&reader, &mut random);
+            }
+        }
+        let fresh = Reader::open_on(Arc::new(life.disk.clone())).unwrap();
+        life.check(&fresh, &mut random);
+    }
+}
