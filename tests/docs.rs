@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
 
-use optout::event::{Action, Source, Tier};
+use optout::event::{Action, Category, Ground, Source, Tier};
 use optout::journal::format::{
     INDEX_MAGIC, IndexEntry, IndexHeader, KIND_EVENTS, KIND_SEAL, MessageEntry,
     RECORD_HEADER_BYTES, RECORD_MAGIC, RECORD_PAYLOAD_BYTES_MAX, RECORD_ROWS_MAX, RecordHeader,
@@ -149,6 +149,9 @@ fn every_code_has_its_word() {
     let actions = Action::ALL.iter().map(|it| row("action", it.code(), it.as_str()));
     let sources = Source::ALL.iter().map(|it| row("source", it.code(), it.as_str()));
     let tiers = Tier::ALL.iter().map(|it| row("tier", it.code(), it.as_str()));
-    let expected: Vec<Vec<String>> = actions.chain(sources).chain(tiers).collect();
+    let grounds = Ground::ALL.iter().map(|it| row("ground", it.code(), it.as_str()));
+    let categories = Category::ALL.iter().map(|it| row("category", it.code(), it.as_str()));
+    let expected: Vec<Vec<String>> =
+        actions.chain(sources).chain(tiers).chain(grounds).chain(categories).collect();
     assert_eq!(rows("Codes")[1..], expected);
 }

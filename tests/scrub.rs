@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use optout::event::Source;
 use optout::number::{Folding, NumberReader, Region, SubscriberKey};
 use optout::policy::Ruling;
-use optout::policy::Ruling;
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{
     Input, Mode, Origin, OutputError, Progress, Report, ScrubError, Scrubber, Sinks, SuppressionSet,

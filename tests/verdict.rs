@@ -186,3 +186,85 @@ fn the_store_rules_as_all_events_decided_again_do() {
         life.check(&fresh, &mut random);
     }
 }
+
+/// One event in the words of `docs/verdict.md`.
+fn event_of(text: &str) -> (Details, i64) {
+    let mut words = text.split_whitespace().peekable();
+    let action = match words.next().unwrap() {
+        "stop" => Action::OptOut,
+        "start" => Action::Resubscribe,
+        "let" => Action::Override,
+        other => panic!("{other} is no event"),
+    };
+    let mut details = Details::new(action, Source::Keyword);
+    let mut at = None;
+    if action == Action::Override {
+        details.category = Some(words.next().unwrap().parse().unwrap());
+    }
+    if words.next_if_eq(&"all").is_some() {
+        details.tier = Tier::All;
+    }
+    while let Some(word) = words.next() {
+        match word {
+            "on" => details.channel = words.next().unwrap().to_owned(),
+            "from" => details.sender = words.next().unwrap().to_owned(),
+            "of" => details.brand = words.next().unwrap().to_owned(),
+            "by" => details.source = words.next().unwrap().parse().unwrap(),
+            "ground" => details.ground = words.next().unwrap().parse().unwrap(),
+            "override" => details.overrides = true,
+            moment => at = Some(moment.strip_prefix('@').unwrap().parse().unwrap()),
+        }
+    }
+    (details, at.expect("a moment"))
+}
+
+fn message_of(text: &str) -> Context {
+    let mut words = text.split_whitespace();
+    let category = words.next().unwrap().parse().unwrap();
+    let (mut channel, mut sender, mut brand) = ("", "", "");
+    while let Some(word) = words.next() {
+        let name = words.next().unwrap();
+        match word {
+            "on" => channel = name,
+            "from" => sender = name,
+            "of" => brand = name,
+            other => panic!("{other} is no part of a message"),
+        }
+    }
+    Context { scope: Scope::new(channel, sender, brand).unwrap(), category }
+}
+
+#[test]
+fn every_line_of_the_rules_is_so() {
+    let page = include_str!("../docs/verdict.md");
+    let lines: Vec<Vec<&str>> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'))
+        .map(|line| line.split('|').map(str::trim).collect())
+        .skip(1)
+        .collect();
+    assert!(lines.len() >= 40, "the table has {} lines", lines.len());
+    for line in lines {
+        let [events, message, verdict, rule] = line[..] else { panic!("{line:?}") };
+        let disk = MemoryDisk::new();
+        init_on(&disk, Folding::default(), Timestamp::from_millis(0)).unwrap();
+        let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
+        let mut now = 100;
+        for event in events.split(';').map(str::trim).filter(|it| *it != "nothing") {
+            let (details, at) = event_of(event);
+            let occurred_at = Timestamp::from_millis(at);
+            let event = NewEvent { number: number(0), raw: String::new(), occurred_at, details };
+            now += 1;
+            drop(writer.append(vec![event], Timestamp::from_millis(now)).unwrap());
+        }
+        for step in ["beyond the generation", "in it"] {
+            let reader = Reader::open_on(Arc::new(disk.clone())).unwrap();
+            let judge = Judge::new(&reader, Policy::default(), message_of(message));
+            let mut rulings = [Ruling::UNANSWERED];
+            judge.judge_batch(&[fold(number(0), Folding::default())], &mut rulings).unwrap();
+            let found = (rulings[0].decision.as_str(), judge.rule_name(rulings[0].rule));
+            assert_eq!(found, (verdict, rule), "{line:?} {step}");
+            writer.compact(Timestamp::from_millis(now)).unwrap();
+        }
+    }
+}

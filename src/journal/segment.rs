@@ -68,6 +68,9 @@ pub(super) fn read_header(
             known: VERSION,
         });
     }
+    if header.version.get() < VERSION {
+        return Err(damaged("its version was never released"));
+    }
     if segment_checksum(&header) != header.checksum.get() {
         return Err(damaged("the segment's header does not match its checksum"));
     }

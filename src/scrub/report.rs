@@ -56,11 +56,11 @@ impl Report {
 /// The options that a report repeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReportOptions {
-    /// What was done with the verdicts.
-    pub mode: Mode,
     /// The message that is about to be sent.
     #[serde(flatten)]
     pub message: Message,
+    /// What was done with the verdicts.
+    pub mode: Mode,
     /// The column of the numbers as it was asked for; none when it was found out.
     pub column: Option<String>,
     /// The default region.

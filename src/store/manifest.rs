@@ -133,6 +133,12 @@ impl Manifest {
         if format > FORMAT {
             return Err(StoreError::Newer { path: path.to_owned(), got: format, known: FORMAT });
         }
+        if format < FORMAT {
+            let what = format!(
+                "it has format {format}, which was never released: import what its program exports into a new store"
+            );
+            return Err(StoreError::damaged(path.to_owned(), 0, what));
+        }
         let manifest: Manifest = serde_json::from_str(body).map_err(damaged)?;
         if manifest.store_id().is_none() {
             return Err(StoreError::damaged(path.to_owned(), 0, "the store's id is unreadable"));

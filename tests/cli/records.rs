@@ -94,35 +94,96 @@ fn the_same_message_twice_is_one_event() {
 }
 
 #[test]
-fn what_this_release_does_not_support_is_refused_not_ignored() {
+fn what_no_message_has_is_refused_and_records_nothing() {
     let place = Place::new();
     let before = place.store_files();
-    for verb in [
-        &["add", "+525512345678"][..],
-        &["resubscribe", "+525512345678", "--reason", "x"],
-        &["import", "list.csv"],
+    let number = "+525512345678";
+    for (args, words) in [
+        (&["add", number, "--channel", "pigeon"][..], &["\"pigeon\" is not a channel", "sms"][..]),
+        (&["add", number, "--tier", "some"], &["tier", "marketing"]),
+        (&["add", number, "--ground", "erasure"], &["request, legal"]),
+        (&["add", number, "--ground", "legal", "--tier", "marketing"], &["--ground legal"]),
+        (&["resubscribe", number, "--reason", " "], &["--reason is empty"]),
+        (&["override", number, "--category", "marketing", "--reason", "x"], &["utility"]),
+        (&["check", number, "--category", "spam"], &["\"spam\"", "utility"]),
+        (&["check", number, "--channel", "pigeon"], &["\"pigeon\" is not a channel"]),
+        (&["scrub", "list.csv", "--category", "spam"], &["\"spam\""]),
+        (&["scrub", "list.csv", "--max-suppressed", "120%"], &["no limit"]),
     ] {
-        for option in [["--channel", "sms"], ["--sender", "1"], ["--brand", "b"], ["--tier", "all"]]
-        {
-            let ran = place.run(&[verb, &option].concat());
-            ran.fails(2, &[option[0], "not supported by this release"]);
-        }
+        place.run(args).fails(2, words);
     }
-    for verb in [&["check", "+525512345678"][..], &["scrub", "list.csv"]] {
-        for option in [["--channel", "sms"], ["--sender", "1"], ["--brand", "b"]] {
-            let ran = place.run(&[verb, &option].concat());
-            ran.fails(2, &[option[0], "not supported by this release"]);
-        }
-        for category in ["utility", "authentication"] {
-            let ran = place.run(&[verb, &["--category", category]].concat());
-            ran.fails(2, &[category, "not supported by this release"]);
-        }
-        let ran = place.run(&[verb, &["--category", "spam"]].concat());
-        ran.fails(2, &["\"spam\" is not a category"]);
-    }
-    let marketing = place.run(&["check", "+525512345678", "--category", "marketing"]);
-    assert_eq!(marketing.exits(0), "+525512345678\tallowed\t\t\n");
+    place.write("open.policy", "optout-policy 1\nopt-out opt-out any any any suppressed\n");
+    let open = ["check", number, "--policy", "open.policy"];
+    place.run(&open).fails(2, &["open.policy", "leaves a case open"]);
     assert_eq!(place.store_files(), before);
+}
+
+#[test]
+fn an_opt_out_reaches_as_far_as_it_says() {
+    let place = Place::new();
+    let verdict = |args: &[&str]| {
+        let ran = place.run(&[&["check", "+525512345678"], args].concat());
+        ran.exits(0).split('\t').nth(1).unwrap().to_owned()
+    };
+    place.run(&["add", "+525512345678", "--channel", "sms", "--sender", "Promo"]).exits(0);
+    for step in ["beyond the generation", "in it"] {
+        assert_eq!(verdict(&[]), "suppressed", "{step}: what is not named may be meant");
+        assert_eq!(verdict(&["--channel", "sms"]), "suppressed", "{step}");
+        assert_eq!(verdict(&["--channel", "SMS", "--sender", "promo"]), "suppressed", "{step}");
+        assert_eq!(verdict(&["--channel", "whatsapp"]), "allowed", "{step}");
+        assert_eq!(verdict(&["--sender", "billing"]), "allowed", "{step}");
+        assert_eq!(verdict(&["--category", "utility"]), "exempt", "{step}");
+        place.run(&["compact"]).exits(0);
+    }
+    // What reaches less far lifts nothing; what reaches as far or farther does.
+    let back = |scope: &[&str]| {
+        let args = [&["resubscribe", "+525512345678", "--reason", "said START"], scope].concat();
+        place.run(&args).exits(0).split('\t').nth(2).unwrap().trim().to_owned()
+    };
+    assert_eq!(back(&["--channel", "sms", "--sender", "other"]), "not-listed");
+    assert_eq!(back(&["--channel", "whatsapp"]), "not-listed");
+    assert_eq!(back(&["--channel", "sms"]), "resubscribed");
+    assert_eq!(verdict(&[]), "allowed");
+}
+
+#[test]
+fn an_opt_out_from_everything_stops_codes_unless_an_override_names_them() {
+    let place = Place::new();
+    let number = "+525512345678";
+    let verdict = |category: &str| {
+        let ran = place.run(&["check", number, "--category", category]);
+        ran.exits(0).split('\t').nth(1).unwrap().to_owned()
+    };
+    place.run(&["add", number, "--word", "STOP ALL"]).exits(0);
+    assert_eq!(verdict("authentication"), "suppressed");
+    let args = ["override", number, "--category", "authentication", "--reason", "asked for codes"];
+    assert!(place.run(&args).exits(0).ends_with("\trecorded\n"));
+    assert_eq!(verdict("authentication"), "exempt");
+    assert_eq!(verdict("utility"), "suppressed");
+    assert_eq!(verdict("marketing"), "suppressed");
+    place.run(&["resubscribe", number, "--reason", "said START"]).exits(0);
+    assert_eq!(verdict("marketing"), "suppressed", "START is no answer to STOP ALL");
+    place.run(&["resubscribe", number, "--tier", "all", "--reason", "x"]).exits(0);
+    assert_eq!(verdict("marketing"), "allowed");
+}
+
+#[test]
+fn an_operator_lifts_a_persons_own_word_only_when_he_says_so() {
+    let place = Place::new();
+    let number = "+525512345678";
+    place.run(&["add", number, "--source", "keyword"]).exits(0);
+    let back = ["resubscribe", number, "--source", "agent", "--reason", "phoned"];
+    let ran = place.run(&back);
+    assert_eq!(ran.exits(5), "");
+    ran.says(&["refused", "--override"]);
+    assert_eq!(place.run(&["export"]).exits(0).lines().count(), 1 + 1, "nothing was recorded");
+    let ran = place.run(&[&back[..], &["--override"]].concat());
+    assert!(ran.exits(0).ends_with("\tresubscribed\n"));
+    // A legal demand is never lifted.
+    place.run(&["add", number, "--source", "agent", "--ground", "legal"]).exits(0);
+    let ran = place.run(&[&back[..], &["--override", "--tier", "all"]].concat());
+    assert!(ran.exits(0).ends_with("\tnot-listed\n"));
+    ran.says(&["still opted out"]);
 }
 
 #[test]
@@ -275,7 +336,7 @@ fn why_tells_the_events_and_travels_by_the_recording_clock() {
     let text = text.exits(0);
     assert!(text.starts_with("+5215512345678 is allowed\n"), "{text}");
     for part in [
-        "event  1: opt-out by api, occurred 2020-01-01T00:00:00Z",
+        "event  1: opt-out (marketing, request) by api, occurred 2020-01-01T00:00:00Z",
         "word \"BAJA\"",
         "written \"52 55 1234 5678\"",
         "event  2: resubscribe",

@@ -66,7 +66,8 @@ fn the_report_has_its_fields_in_the_promised_order() {
             "{{\"rows\":3,\"kept\":1,\"suppressed\":1,\"invalid\":1,\"duplicates\":0,\
              \"exempt\":0,\"written\":1,\"invalid_reasons\":{{\"not_a_number\":1}},\
              \"generation\":0,\"sequence\":1,\"elapsed_ms\":{elapsed},\"options\":{{\
-             \"category\":\"marketing\",\"mode\":\"enforce\",\"column\":\"phone\",\
+             \"category\":\"marketing\",\"channel\":null,\"sender\":null,\
+             \"brand\":null,\"mode\":\"enforce\",\"column\":\"phone\",\
              \"region\":\"MX\",\"region_column\":null,\"dedupe\":false}}}}\n"
         )
     );
@@ -286,4 +287,48 @@ fn standard_output_is_for_one_thing() {
     assert_eq!((quiet.exits(0), &*quiet.stderr), (KEPT, ""));
     let named = run(place.command(&["scrub"]).args(["list.csv", "-o", "/dev/null"]), b"");
     named.exits(0);
+}
+
+#[test]
+fn a_scrub_is_for_one_message_and_counts_the_exempt() {
+    let place = Place::new();
+    place.run(&["add", "+525512345601"]).exits(0);
+    place.run(&["add", "+525512345602", "--tier", "all"]).exits(0);
+    place.run(&["add", "+525512345603", "--channel", "whatsapp"]).exits(0);
+    place.write("list.csv", "phone\n525512345601\n525512345602\n525512345603\n525512345604\n");
+    let counts = |args: &[&str]| {
+        let json = place.run(&[&["--json", "scrub", "list.csv"], args].concat()).json();
+        let count = |name: &str| json[name].as_u64().unwrap();
+        (count("kept"), count("suppressed"), count("exempt"))
+    };
+    for step in ["beyond the generation", "in it"] {
+        assert_eq!(counts(&[]), (1, 3, 0), "{step}");
+        assert_eq!(counts(&["--channel", "sms"]), (2, 2, 0), "{step}");
+        assert_eq!(counts(&["--category", "utility"]), (3, 1, 2), "{step}");
+        place.run(&["compact"]).exits(0);
+    }
+    let rule = ["scrub", "list.csv", "--category", "utility", "--suppressed", "out.csv"];
+    place.run(&rule).exits(0);
+    assert!(place.text("out.csv").ends_with(",api,opt-out-all\n"), "{}", place.text("out.csv"));
+}
+
+#[test]
+fn a_scrub_that_would_suppress_too_many_writes_nothing() {
+    let place = place();
+    for limit in ["30%", "0"] {
+        let ran = place.run(&[
+            "scrub",
+            "list.csv",
+            "-o",
+            "out.csv",
+            "--region",
+            "MX",
+            "--max-suppressed",
+            limit,
+        ]);
+        ran.fails(5, &["1 of 3 rows", "nothing was written"]);
+        assert!(!place.path("out.csv").exists());
+    }
+    let ran = ["scrub", "list.csv", "-o", "out.csv", "--region", "MX", "--max-suppressed", "34%"];
+    place.run(&ran).exits(0);
 }

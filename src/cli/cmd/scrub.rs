@@ -305,16 +305,9 @@ struct ReportJson<'a> {
     generation: u64,
     sequence: u64,
     elapsed_ms: u64,
-    options: OptionsJson<'a>,
+    options: &'a ReportOptions,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     files: Vec<ReportJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct OptionsJson<'a> {
-    category: &'static str,
-    #[serde(flatten)]
-    scrub: &'a ReportOptions,
 }
 
 impl<'a> ReportJson<'a> {
@@ -341,7 +334,7 @@ impl<'a> ReportJson<'a> {
             generation: report.generation,
             sequence: report.sequence,
             elapsed_ms: report.elapsed_ms,
-            options: OptionsJson { category: "marketing", scrub: &report.options },
+            options: &report.options,
             files: Vec::new(),
         }
     }
