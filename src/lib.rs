@@ -58,6 +58,7 @@
 //!
 //! - [`number`]: from a messy string to one integer for each subscriber.
 //! - [`time`] and [`event`]: what is recorded when a person opts out or comes back.
+//! - [`policy`]: which opt-outs stand, and by which rule a message may go.
 //! - [`snapshot`]: the immutable set of subscriber keys, read in place from its bytes.
 //! - [`journal`]: the append log of events.
 //! - [`disk`]: the only code that touches the files of a store.

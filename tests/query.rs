@@ -185,7 +185,7 @@ fn statistics_count_every_event_once() {
         let (reader, all, mut random) = history(seed);
         let filter = filter(&mut random);
         let expected = all.iter().filter(|event| matches(&filter, event)).count() as u64;
-        for by in [By::Day, By::Week, By::Month, By::Source, By::Country, By::Campaign] {
+        for by in [By::Day, By::Week, By::Month, By::Source, By::Country, By::Campaign, By::Word] {
             let counted = stats(&reader, &filter, by, &Zone::UTC).unwrap();
             let sum = |pick: fn(&optout::query::Count) -> u64| -> u64 {
                 counted.groups.values().map(pick).sum()

@@ -399,6 +399,9 @@ pub(crate) struct Stats {
     /// What to count by; without it, the whole range, or an overview of the store
     #[arg(long, value_enum)]
     pub(crate) by: Option<By>,
+    /// How many messages a group was sent, for its rate of opt-outs; can be given again
+    #[arg(long, value_name = "GROUP=COUNT")]
+    pub(crate) sent: Vec<String>,
 }
 
 /// What `stats` counts by.
@@ -410,6 +413,9 @@ pub(crate) enum By {
     Source,
     Country,
     Campaign,
+    Template,
+    Sender,
+    Word,
 }
 
 /// Options of `normalize`.

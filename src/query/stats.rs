@@ -27,6 +27,12 @@ pub enum By {
     Country,
     /// The campaign that caused them.
     Campaign,
+    /// The message template that caused them.
+    Template,
+    /// The sender to whom it was said.
+    Sender,
+    /// The word that the person used.
+    Word,
 }
 
 /// Counts of one group.
@@ -104,6 +110,10 @@ impl GroupOf {
             };
             moment.date_in(zone)
         };
+        let text = |text: &String| match text.is_empty() {
+            true => GroupOf::Name("-"),
+            false => GroupOf::Text(text.clone()),
+        };
         match by {
             By::Day => GroupOf::Day(date()),
             By::Week => GroupOf::Day(monday_of(date())),
@@ -114,8 +124,10 @@ impl GroupOf {
                 let region = number.and_then(Number::region);
                 GroupOf::Name(region.map_or("-", |it| it.as_str()))
             }
-            By::Campaign if event.details.campaign.is_empty() => GroupOf::Name("-"),
-            By::Campaign => GroupOf::Text(event.details.campaign.clone()),
+            By::Campaign => text(&event.details.campaign),
+            By::Template => text(&event.details.template),
+            By::Sender => text(&event.details.sender),
+            By::Word => text(&event.details.word),
         }
     }
 

@@ -317,3 +317,22 @@ fn completions_and_the_manual_are_written() {
     assert!(run(place.bare().arg("--help"), b"").exits(0).contains("Exit codes:"));
     assert!(run(place.bare().arg("--version"), b"").exits(0).starts_with("optout "));
 }
+
+#[test]
+fn statistics_give_the_rate_of_a_template_when_told_how_many_were_sent() {
+    let place = Place::new();
+    for (number, template) in [("+525512345601", "spring"), ("+525512345602", "summer")] {
+        place.run(&["add", number, "--template", template, "--word", "BAJA"]).exits(0);
+    }
+    let stats = ["stats", "--by", "template", "--sent", "spring=200", "--sent", "autumn=50"];
+    let json = place.run(&[&["--json"], &stats[..]].concat()).json();
+    assert_eq!(json["groups"]["spring"]["rate"], 0.005);
+    assert_eq!(json["groups"]["autumn"]["rate"], 0.0);
+    assert_eq!(json["groups"]["summer"]["opt_outs"], 1);
+    let table = place.run(&stats);
+    assert!(table.exits(0).contains("0.50 %"), "{}", table.exits(0));
+    let json = place.run(&["--json", "stats", "--by", "word"]).json();
+    assert_eq!(json["groups"]["BAJA"]["opt_outs"], 2);
+    place.run(&["stats", "--by", "word", "--sent", "BAJA"]).fails(2, &["GROUP=COUNT"]);
+    place.run(&["stats", "--sent", "a=1"]).fails(2, &["--by"]);
+}
