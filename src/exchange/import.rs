@@ -203,7 +203,15 @@ impl DryRun {
         DryRun { reader, would_be: Mutex::default() }
     }
 
-    /// Whether one more opt-out would opt somebody out who is not.
+    /// Whether an opt-out says nothing beside those that stand.
+    fn says_nothing(&self, key: SubscriberKey, details: &Details) -> Result<bool, ImportError> {
+        let now = Timestamp::default();
+        let Ok(opt_out) = Fact::new(details, 0, now, now) else { return Ok(false) };
+        let claims = self.reader.claims(key)?;
+        Ok(claims.with(opt_out.claim()) == claims)
+    }
+
+    /// Whether one more opt-out would opt somebody out of more than he is.
     fn would_add(
         &self,
         number: Number,
@@ -214,7 +222,7 @@ impl DryRun {
         let key = fold(number, self.reader.folding());
         let counts = match self.reader.standing(key)? {
             None => true,
-            Some(standing) if standing.opted_out => false,
+            Some(standing) if standing.opted_out && self.says_nothing(key, details)? => false,
             Some(_) => would_count(&self.reader.history(key)?, details, occurred_at, received_at),
         };
         let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);

@@ -35,6 +35,7 @@ pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use reader::Reader;
 pub use standing::{Decided, Standing, decide, fact_of};
-pub use standings::{Clock, Lens};
+pub use standings::Clock;
+pub(crate) use standings::Lens;
 pub use verify::{Damage, VerifyReport, verify};
 pub use writer::{CompactReport, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX, Writer};

@@ -184,9 +184,9 @@ impl Reader {
         Ok(())
     }
 
-    /// What a policy says of everything that can stand against a subscriber, for one message; to
-    /// be made again after a refresh.
-    pub fn lens(&self, policy: &Policy, context: &Context) -> Lens {
+    /// What a policy says of everything that can stand against a subscriber, for one message.
+    /// It belongs to this view: a refresh may give profiles other places.
+    pub(crate) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
         self.standings.lens(policy, context)
     }
 
@@ -196,7 +196,7 @@ impl Reader {
     ///
     /// When a page that tells what stands is damaged, or an earlier refresh failed. `rulings`
     /// then says nothing.
-    pub fn judge_batch(
+    pub(crate) fn judge_batch(
         &self,
         lens: &Lens,
         keys: &[SubscriberKey],

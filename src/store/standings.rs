@@ -30,7 +30,7 @@ struct Entry {
 
 /// What a policy says of each profile for one message.
 #[derive(Clone, Debug)]
-pub struct Lens {
+pub(crate) struct Lens {
     by_profile: Vec<Ruling>,
     /// The ruling on everybody who is opted out of anything, if it is the same for all.
     uniform: Option<Ruling>,

@@ -366,3 +366,17 @@ fn a_list_imported_twice_is_verified_and_exported_in_no_time() {
     assert_eq!(state.exits(0).lines().count(), 1 + 100_000);
     assert!(began.elapsed().as_secs() < 30, "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_dry_run_counts_as_the_import_does_when_reaches_differ() {
+    let place = Place::new();
+    place.run(&["add", "+525512345601", "--channel", "sms"]).exits(0);
+    place.run(&["add", "+525512345602"]).exits(0);
+    place.write("list.csv", "phone\n525512345601\n525512345602\n525512345603\n");
+    for (scope, added) in [(&["--channel", "sms"][..], 1), (&[], 2)] {
+        let import = [&["--json", "import", "list.csv"], scope].concat();
+        let dry = place.run(&[&import[..], &["--dry-run"]].concat()).json();
+        assert_eq!(dry["added"], added);
+        assert_eq!(place.run(&import).json()["added"], if scope.is_empty() { 1 + 1 } else { 1 });
+    }
+}

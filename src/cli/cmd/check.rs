@@ -9,7 +9,7 @@ use optout::number::{Number, NumberReader};
 use optout::query::{Checker, Explanation, Verdict, explain};
 use serde_json::{Value, json};
 
-use super::{for_each_group, judge, open_reader, shown};
+use super::{for_each_group, judge, open_reader, shown, warn_of_unknown_names};
 use crate::args::{Check, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -18,12 +18,13 @@ const UNWRITABLE: &str = "standard output can't be written";
 
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
     let mut reader = open_reader(path, output)?;
+    warn_of_unknown_names(&reader, &args.context, output)?;
     let mut out = output.stdout();
     let mut all_allowed = true;
     for_each_group(&args.numbers, |inputs| {
         // Standard input may come slowly: an opt-out of the meantime counts.
         reader.refresh()?;
-        let checker = Checker::of(judge(&reader, &args.context, output)?, args.region);
+        let checker = Checker::of(judge(&reader, &args.context)?, args.region);
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
             all_allowed &= verdict.is_allowed();
             let line = if output.is_json() {
@@ -82,7 +83,8 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
         return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
     };
-    let judge = judge(&reader, &args.context, output)?;
+    warn_of_unknown_names(&reader, &args.context, output)?;
+    let judge = judge(&reader, &args.context)?;
     let explanation = explain(&reader, &judge, key, at)?;
     if output.is_json() {
         output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;

@@ -119,11 +119,10 @@ fn scope_of(args: &ScopeArgs) -> Result<Scope, UsageError> {
 }
 
 /// The message that the options describe, and the rules for it.
-fn judge<'a>(reader: &'a Reader, args: &ContextArgs, output: &Output) -> anyhow::Result<Judge<'a>> {
+fn judge<'a>(reader: &'a Reader, args: &ContextArgs) -> anyhow::Result<Judge<'a>> {
     let scope = scope_of(&args.scope)?;
     let category: Category =
         args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
-    warn_of_unknown_names(reader, &scope, output);
     Ok(Judge::new(reader, policy_of(args)?, policy::Context { scope, category }))
 }
 
@@ -136,7 +135,12 @@ fn policy_of(args: &ContextArgs) -> anyhow::Result<Policy> {
 }
 
 /// A misspelled sender or brand would let messages through to those who opted out of it.
-fn warn_of_unknown_names(reader: &Reader, scope: &Scope, output: &Output) {
+fn warn_of_unknown_names(
+    reader: &Reader,
+    args: &ContextArgs,
+    output: &Output,
+) -> Result<(), UsageError> {
+    let scope = scope_of(&args.scope)?;
     let known = reader.scopes();
     for (what, name) in [("sender", scope.sender()), ("brand", scope.brand())] {
         let names =
@@ -145,6 +149,7 @@ fn warn_of_unknown_names(reader: &Reader, scope: &Scope, output: &Output) {
             output.warn(format!("no opt-out names the {what} \"{name}\": is it spelled as there?"));
         }
     }
+    Ok(())
 }
 
 /// Numbers handed on at once: they share a sync, and their answers appear together.

@@ -13,7 +13,7 @@ use optout::store::Reader;
 use serde::Serialize;
 
 use super::import::open;
-use super::{judge, open_reader};
+use super::{judge, open_reader, warn_of_unknown_names};
 use crate::args::{Mode, Scrub};
 use crate::exit::{Exit, Refusal, UsageError};
 use crate::output::{Output, grouped};
@@ -25,7 +25,8 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         return Err(UsageError(how.to_owned()).into());
     }
     let reader = open_reader(path, output)?;
-    let judge = judge(&reader, &args.context, output)?;
+    warn_of_unknown_names(&reader, &args.context, output)?;
+    let judge = judge(&reader, &args.context)?;
     let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
     let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;
