@@ -20,6 +20,7 @@ mod init;
 mod layout;
 mod manifest;
 mod reader;
+mod registry;
 mod standing;
 mod standings;
 mod verify;
@@ -33,6 +34,10 @@ pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use reader::Reader;
+pub use registry::{
+    KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
+    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+};
 pub use standing::{Fact, Standing, decide, lifts, unlifted};
 pub use standings::Clock;
 pub use verify::{Damage, VerifyReport, verify};
