@@ -64,6 +64,8 @@ impl Exit {
                 WriteError::NotEmpty { .. } => Some(Exit::Store),
                 // Texts come from options only: spellings are shortened before.
                 WriteError::Text { .. } => Some(Exit::Usage),
+                WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
+                WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),
                 _ => None,
             };
@@ -72,6 +74,7 @@ impl Exit {
             return match error {
                 ImportError::Write(error) => Exit::of_cause(error),
                 ImportError::Store(error) => of_store(error),
+                ImportError::Mixed { .. } => Some(Exit::Usage),
                 _ => None,
             };
         }

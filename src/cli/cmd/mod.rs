@@ -3,6 +3,7 @@
 mod check;
 mod export;
 mod import;
+mod layers;
 mod normalize;
 mod record;
 mod scrub;
@@ -36,6 +37,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
+        Command::Layers(args) => layers::run(store_path(global)?, &args, output),
         Command::Export(args) => export::run(store_path(global)?, &args, output),
         Command::Stats(args) => stats::run(store_path(global)?, &args, output),
         Command::Compact => store::compact(store_path(global)?, output),

@@ -195,6 +195,13 @@ fn known_layers(known: &[String]) -> String {
 }
 
 impl Writer {
+    /// What being on a layer means; `None` when there is no such layer.
+    pub fn registry_kind(&self, name: &RegistryName) -> Option<RegistryKind> {
+        let core = self.core();
+        let info = core.manifest.registries.iter().find(|info| info.name == *name)?;
+        info.present().map(|version| version.kind)
+    }
+
     /// Puts a list in the place of a layer's present one, or makes the layer. Events are recorded
     /// meanwhile.
     ///
@@ -209,7 +216,7 @@ impl Writer {
         now: Timestamp,
     ) -> Result<RegistryReport, WriteError> {
         let _turn = lock(&self.registry_turn);
-        let (disk, infos, next_file) = self.core().begin_registry()?;
+        let Begun { disk, infos, next_file } = self.core().begin_registry()?;
         let plan = Plan::new(&*disk, &infos, None, update, contents, now)?;
         let files = Files { disk: &*disk, first: next_file };
         let info = match files.write(&plan, contents) {
@@ -239,7 +246,7 @@ impl Writer {
             return Err(WriteError::Text { field: "reason", limit: TEXT_BYTES_MAX });
         }
         let _turn = lock(&self.registry_turn);
-        let (_, infos, next_file) = self.core().begin_registry()?;
+        let Begun { infos, next_file, .. } = self.core().begin_registry()?;
         let info = infos.iter().find(|it| it.name == *name && it.present().is_some());
         let mut info = info.ok_or_else(|| unknown(name, &infos))?.clone();
         let received_at = info.moment_of_next(now);
@@ -269,11 +276,14 @@ impl Reader {
 }
 
 impl Core {
-    /// What a change of a layer starts from: the layers, and the number of the next file.
-    fn begin_registry(&self) -> Result<(Arc<dyn Disk>, Vec<RegistryInfo>, u64), WriteError> {
+    /// What a change of a layer starts from.
+    fn begin_registry(&self) -> Result<Begun, WriteError> {
         self.check()?;
-        let manifest = &self.manifest;
-        Ok((self.disk.clone(), manifest.registries.clone(), manifest.next_registry_file))
+        Ok(Begun {
+            disk: self.disk.clone(),
+            infos: self.manifest.registries.clone(),
+            next_file: self.manifest.next_registry_file,
+        })
     }
 
     /// Makes a layer what `info` says. Its files are synced, their names need not be.
@@ -328,6 +338,13 @@ impl RegistryInfo {
     fn moment_of_next(&self, now: Timestamp) -> Timestamp {
         self.states.last().map_or(now, |state| state.received_at().max(now))
     }
+}
+
+/// The layers at the beginning of a change, and the number of the next file.
+struct Begun {
+    disk: Arc<dyn Disk>,
+    infos: Vec<RegistryInfo>,
+    next_file: u64,
 }
 
 /// A change that every guard let pass.
