@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use optout::event::{Action, Details, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
-use optout::query::Checker;
+use optout::policy::{Context, Policy};
+use optout::query::{Checker, Judge, Stale};
 use optout::store::{self, Bulk, NewEvent, Reader, Writer};
 use optout::time::Timestamp;
 
@@ -95,7 +96,9 @@ fn asking(criterion: &mut Criterion, folder: &Path, count: u64) {
         });
     });
     group.bench_function("verdicts on recipients", |bencher| {
-        let checker = Checker::new(&reader, None);
+        let (message, now) = (Context::default(), Timestamp::now());
+        let judge = Judge::new(&reader, Policy::default(), message, now, Stale::Refuse);
+        let checker = Checker::new(judge.expect("no stale layer"), None);
         bencher.iter(|| {
             let verdicts = checker.verdicts(black_box(&recipients)).expect("a usable reader");
             let allowed = verdicts.iter().filter(|verdict| verdict.is_allowed()).count();

@@ -8,7 +8,8 @@ use std::io::Write;
 
 use optout::event::{Action, Details, Source};
 use optout::number::{Folding, NumberReader, Region};
-use optout::query::{Checker, Verdict};
+use optout::policy::{Context, Policy};
+use optout::query::{Checker, Judge, Stale, Verdict};
 use optout::store::{self, NewEvent, Reader, Writer};
 use optout::time::Timestamp;
 
@@ -46,7 +47,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn send(reader: &Reader, recipients: &[&str]) -> Result<(), Box<dyn Error>> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "as of sequence {}:", reader.sequence())?;
-    let checker = Checker::new(reader, Some(Region::parse("MX")?));
+    // A marketing message of which nothing else is known: every opt-out counts.
+    let message = Context::default();
+    let judge = Judge::new(reader, Policy::default(), message, Timestamp::now(), Stale::Refuse)?;
+    let checker = Checker::new(judge, Some(Region::parse("MX")?));
     for (recipient, verdict) in recipients.iter().zip(checker.verdicts(recipients)?) {
         match verdict {
             Verdict::Allowed(number) => writeln!(out, "  {recipient}: send to {number}")?,

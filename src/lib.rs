@@ -27,7 +27,8 @@
 //! use optout::disk::MemoryDisk;
 //! use optout::event::{Action, Details, Source};
 //! use optout::number::{Folding, Number};
-//! use optout::query::Checker;
+//! use optout::policy::{Context, Policy};
+//! use optout::query::{Checker, Judge, Stale};
 //! use optout::store::{NewEvent, Reader, Writer, init_on};
 //! use optout::time::Timestamp;
 //!
@@ -45,7 +46,9 @@
 //! writer.append(vec![event], now)?;
 //!
 //! reader.refresh()?;
-//! let verdicts = Checker::new(&reader, None).verdicts(&["+52 55 1234 5678", "+52 55 8765 4321"])?;
+//! let message = Context::default();
+//! let judge = Judge::new(&reader, Policy::default(), message, now, Stale::Refuse)?;
+//! let verdicts = Checker::new(judge, None).verdicts(&["+52 55 1234 5678", "+52 55 8765 4321"])?;
 //! assert!(!verdicts[0].is_allowed());
 //! assert!(verdicts[1].is_allowed());
 //! # Ok(())

@@ -9,7 +9,7 @@ use optout::disk::MemoryDisk;
 use optout::event::{Action, Details, Event, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Context, Policy};
-use optout::query::{By, Filter, Judge, Verdict, events, explain, states, stats};
+use optout::query::{By, Filter, Judge, Stale, Verdict, events, explain, states, stats};
 use optout::store::{Clock, NewEvent, Reader, StoreError, Writer, init_on};
 use optout::time::{TimeRange, Timestamp, Zone};
 
@@ -94,6 +94,10 @@ fn matches(filter: &Filter, event: &Event) -> bool {
         && filter.up_to.is_none_or(|last| event.sequence <= last)
 }
 
+fn judge(reader: &Reader) -> Judge<'_> {
+    Judge::new(reader, Policy::default(), Context::default(), moment(0), Stale::Refuse).unwrap()
+}
+
 /// The latest moment decides; a tie is opted out. Nobody can have come back later than it was
 /// recorded.
 fn is_opted_out<'a>(events: impl Iterator<Item = &'a Event>) -> bool {
@@ -160,7 +164,7 @@ fn a_state_gives_each_number_once_that_opted_out_in_the_range_and_is_so_at_its_e
 fn time_travel_answers_as_the_store_knew_it() {
     for seed in 0..300 {
         let (reader, all, mut random) = history(seed);
-        let judge = Judge::new(&reader, Policy::default(), Context::default());
+        let judge = judge(&reader);
         for index in 0..SUBSCRIBERS {
             let key: SubscriberKey = fold(number(index), Folding::default());
             let at = (random.below(3) > 0).then(|| moment(random.below(MOMENTS)));
@@ -235,7 +239,7 @@ fn verdicts_match_by_key_first_and_never_allow_what_can_not_be_read() {
     writer.append(vec![event], moment(4)).unwrap();
     let mut reader = Reader::open_on(Arc::new(disk)).unwrap();
     assert_eq!(reader.refresh().unwrap(), 0);
-    let checker = optout::query::Checker::new(&reader, None);
+    let checker = optout::query::Checker::new(judge(&reader), None);
     let recipients = ["525512345601", "5215512345601", "525512345602", "n/a", "+52"];
     let verdicts = checker.verdicts(&recipients).unwrap();
     for verdict in &verdicts[..2] {

@@ -11,7 +11,7 @@ use optout::disk::MemoryDisk;
 use optout::event::{Action, Category, Details, Ground, Source, Tier};
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
-use optout::query::{Judge, explain};
+use optout::query::{Judge, Stale, explain};
 use optout::scrub::SuppressionSet;
 use optout::store::{Bulk, NewEvent, Outcome, Reader, Writer, init_on};
 use optout::time::Timestamp;
@@ -138,7 +138,14 @@ impl Life {
             (0..SUBSCRIBERS).map(|index| fold(number(index), Folding::default())).collect();
         let policy = Policy::default();
         let context = context(random);
-        let judge = Judge::new(reader, policy.clone(), context.clone());
+        let judge = Judge::new(
+            reader,
+            policy.clone(),
+            context.clone(),
+            Timestamp::from_millis(self.now),
+            Stale::Refuse,
+        )
+        .unwrap();
         let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
         judge.judge_batch(&keys, &mut rulings).unwrap();
         for ((facts, key), ruling) in self.facts.iter().zip(&keys).zip(rulings) {
@@ -259,7 +266,14 @@ fn every_line_of_the_rules_is_so() {
         }
         for step in ["beyond the generation", "in it"] {
             let reader = Reader::open_on(Arc::new(disk.clone())).unwrap();
-            let judge = Judge::new(&reader, Policy::default(), message_of(message));
+            let judge = Judge::new(
+                &reader,
+                Policy::default(),
+                message_of(message),
+                Timestamp::from_millis(now),
+                Stale::Refuse,
+            )
+            .unwrap();
             let mut rulings = [Ruling::UNANSWERED];
             judge.judge_batch(&[fold(number(0), Folding::default())], &mut rulings).unwrap();
             let found = (rulings[0].decision.as_str(), judge.rule_name(rulings[0].rule));

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optout::event::{Ground, Source, Tier};
+use optout::exchange::RegistryFormat;
 use optout::number::Region;
+use optout::store::RegistryName;
 use optout::time::{Timestamp, Zone};
 
 /// Keeps who opted out, and takes them out of recipient lists.
@@ -77,6 +79,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Say why somebody may be messaged or not, with all events behind it
     Why(Why),
+    /// List the layers: registries and consents that somebody else keeps
+    Layers(Layers),
     /// Write the events or opt-outs of a range of dates
     Export(Export),
     /// Count the events of a range of dates
@@ -232,7 +236,81 @@ pub(crate) struct Import {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
+    pub(crate) registry: RegistryArgs,
+    #[command(flatten)]
     pub(crate) event: EventArgs,
+}
+
+/// Where help lists the options of layers.
+const LAYER: &str = "Layers: lists that somebody else keeps";
+
+/// What is said of an outside list. Its rows are no events: what events have is refused.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArgs {
+    /// Make the lists one layer of this name, such as us-dnc, instead of opt-outs
+    ///
+    /// A whole list takes the place of the layer's present one, a list of changes (us-change) is
+    /// applied to it. --channel says on which channel alone it counts.
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = LAYER,
+        requires = "as_of",
+        conflicts_with_all = [
+            "at_column", "region_column", "at", "source", "sender", "brand", "tier", "word",
+            "campaign", "message_id", "note",
+        ]
+    )]
+    pub(crate) layer: Option<RegistryName>,
+    /// The moment that the lists describe: RFC 3339, or a date
+    #[arg(long, value_name = "TIME", help_heading = LAYER, requires = "layer")]
+    pub(crate) as_of: Option<String>,
+    /// After how many days the layer is too old, such as 31d; needed once for a registry
+    #[arg(long, value_name = "DAYS", help_heading = LAYER, requires = "layer", value_parser = days)]
+    pub(crate) max_age: Option<u32>,
+    /// registry: do not contact these people; consent: these people agreed. registry if not given
+    #[arg(long, value_name = "KIND", help_heading = LAYER, requires = "layer", value_enum)]
+    pub(crate) kind: Option<Kind>,
+    /// How the lists are written: auto, us-full (201,5551234), us-change, lines, csv
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        help_heading = LAYER,
+        requires = "layer",
+        default_value = "auto"
+    )]
+    pub(crate) format: RegistryFormat,
+    /// Refuse a list by which the layer loses more of its members than this
+    #[arg(
+        long,
+        value_name = "PERCENT",
+        help_heading = LAYER,
+        requires = "layer",
+        value_parser = percent,
+        default_value = "10%"
+    )]
+    pub(crate) max_shrink: u8,
+    /// Take a list that is older than the present one
+    #[arg(long, help_heading = LAYER, requires = "layer")]
+    pub(crate) allow_older: bool,
+}
+
+/// What being on a layer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    Registry,
+    Consent,
+}
+
+/// Options of `layers`.
+#[derive(Debug, Args)]
+pub(crate) struct Layers {
+    /// Take this layer away
+    #[arg(long, value_name = "NAME", requires = "reason")]
+    pub(crate) drop: Option<RegistryName>,
+    /// Why it is taken away
+    #[arg(long, value_name = "TEXT", requires = "drop")]
+    pub(crate) reason: Option<String>,
 }
 
 /// Which message is about to be sent.
@@ -247,6 +325,16 @@ pub(crate) struct ContextArgs {
     /// Another table of rules than the built-in one; see docs/verdict.md
     #[arg(long, env = "OPTOUT_POLICY", value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// When an outside list is older than it may be: refuse, or warn and go on
+    #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
+    pub(crate) stale: StaleChoice,
+}
+
+/// What is done when an outside list is stale.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StaleChoice {
+    Refuse,
+    Warn,
 }
 
 /// Options of `scrub`.
@@ -461,6 +549,16 @@ fn ground(text: &str) -> Result<Ground, String> {
         Ok(ground) => Ok(ground),
         Err(error) => Err(error.to_string()),
     }
+}
+
+fn days(text: &str) -> Result<u32, String> {
+    let days = text.strip_suffix('d').unwrap_or(text).parse().ok();
+    days.filter(|&days| days > 0).ok_or_else(|| "write days as 31d".to_owned())
+}
+
+fn percent(text: &str) -> Result<u8, String> {
+    let percent = text.strip_suffix('%').unwrap_or(text).trim().parse().ok();
+    percent.filter(|&it| it <= 100).ok_or_else(|| "write a percentage as 10%".to_owned())
 }
 
 fn tier(text: &str) -> Result<Tier, optout::event::UnknownWord> {

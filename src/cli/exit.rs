@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use optout::exchange::ImportError;
+use optout::query::JudgeError;
 use optout::scrub::{OutputError, ScrubError};
 use optout::store::{StoreError, WriteError};
 
@@ -63,8 +64,17 @@ impl Exit {
                 WriteError::Locked { .. } => Some(Exit::Locked),
                 WriteError::NotEmpty { .. } => Some(Exit::Store),
                 // Texts come from options only: spellings are shortened before.
-                WriteError::Text { .. } => Some(Exit::Usage),
+                WriteError::Text { .. } | WriteError::Channel(_) => Some(Exit::Usage),
+                WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
+                WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),
+                _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<JudgeError>() {
+            return match error {
+                JudgeError::Store(error) => of_store(error),
+                JudgeError::Stale { .. } => Some(Exit::Refused),
                 _ => None,
             };
         }
@@ -72,6 +82,7 @@ impl Exit {
             return match error {
                 ImportError::Write(error) => Exit::of_cause(error),
                 ImportError::Store(error) => of_store(error),
+                ImportError::Mixed { .. } => Some(Exit::Usage),
                 _ => None,
             };
         }

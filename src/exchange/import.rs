@@ -80,13 +80,13 @@ impl ImportReport {
 }
 
 /// A row that was not recorded.
-struct Rejected {
+pub(super) struct Rejected {
     /// The line on which it begins.
-    line: u64,
-    reason: &'static str,
+    pub(super) line: u64,
+    pub(super) reason: &'static str,
     /// The row, without its line end.
-    body: Vec<u8>,
-    line_end: Vec<u8>,
+    pub(super) body: Vec<u8>,
+    pub(super) line_end: Vec<u8>,
 }
 
 /// Why an import ended early. What it recorded until then is durable; importing the list again
@@ -114,6 +114,15 @@ pub enum ImportError {
     /// The file of invalid rows can't be written.
     #[error("the invalid rows can't be written")]
     Invalid(#[source] io::Error),
+    /// A whole list and a list of changes can't be one layer's new list.
+    #[error("{file} is no list of the same kind as those before it: import it by itself")]
+    Mixed {
+        /// The list.
+        file: String,
+    },
+    /// The caller cancelled the reading of a registry, of which nothing is recorded.
+    #[error("cancelled: the layer is as before")]
+    RegistryCancelled,
     /// The caller cancelled the import.
     #[error(
         "cancelled after {rows} rows, which are recorded: import the list again to complete it"
@@ -439,17 +448,17 @@ fn push_text(out: &mut String, cell: &[u8]) {
 }
 
 /// Where rejected rows go.
-struct InvalidRows<'a> {
-    out: Option<&'a mut dyn Write>,
-    shape: Shape,
+pub(super) struct InvalidRows<'a> {
+    pub(super) out: Option<&'a mut dyn Write>,
+    pub(super) shape: Shape,
 }
 
 impl InvalidRows<'_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), ImportError> {
         self.out.as_mut().map_or(Ok(()), |out| out.write_all(bytes)).map_err(ImportError::Invalid)
     }
 
-    fn write_row(&mut self, row: &Rejected) -> Result<(), ImportError> {
+    pub(super) fn write_row(&mut self, row: &Rejected) -> Result<(), ImportError> {
         if self.out.is_none() {
             return Ok(());
         }

@@ -7,8 +7,12 @@
 
 mod export;
 mod import;
+mod registry;
 
 pub use export::{EventWriter, ExportFormat};
 pub use import::{
     DryRun, ImportError, ImportOptions, ImportReport, ImportTarget, ImportWatch, import,
+};
+pub use registry::{
+    RegistryCounts, RegistryFormat, RegistryImport, RegistryOptions, RegistryRead, RegistryRows,
 };

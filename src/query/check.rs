@@ -4,7 +4,7 @@ use crate::event::Source;
 use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Context, Decision, Fact, Policy, RuleId, Ruling, standing_opt_outs};
 use crate::scrub::{Origin, SuppressionSet};
-use crate::store::{Lens, Reader, StoreError, fact_of};
+use crate::store::{Lens, Reader, Registry, RegistryKind, StoreError, fact_of};
 use crate::time::Timestamp;
 
 /// The answer for one recipient. Only [`Verdict::Allowed`] and [`Verdict::Exempt`] may be
@@ -63,13 +63,115 @@ pub struct Judge<'a> {
     policy: Policy,
     context: Context,
     lens: Lens,
+    /// The outside lists that are about the message.
+    registries: Vec<Registry>,
+    /// The lists of consents that hold for the whole message.
+    consents: Vec<Registry>,
+}
+
+/// What is done when an outside list is older than it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Stale {
+    /// Nobody is ruled on.
+    #[default]
+    Refuse,
+    /// The list counts as it is; an old list of consents does not count.
+    Accept,
+}
+
+/// Why there is no judge.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JudgeError {
+    /// The store could not be asked.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An outside list is older than it may be.
+    #[error(
+        "the layer {layer} is stale: it is of {as_of} and holds for {max_age_days} days: import a \
+         newer list"
+    )]
+    Stale {
+        /// The layer.
+        layer: String,
+        /// The moment that it describes.
+        as_of: Timestamp,
+        /// For how many days it may be relied on.
+        max_age_days: u32,
+    },
 }
 
 impl<'a> Judge<'a> {
-    /// Rules by `policy` on who may get the message of `context`.
-    pub fn new(reader: &'a Reader, policy: Policy, context: Context) -> Judge<'a> {
+    /// Rules by `policy` on who may get the message of `context`, which is sent `now`. Every
+    /// outside list of the store that is about the message counts.
+    ///
+    /// # Errors
+    ///
+    /// When a list is stale, unless that is accepted, or an earlier refresh of the view failed.
+    pub fn new(
+        reader: &'a Reader,
+        policy: Policy,
+        context: Context,
+        now: Timestamp,
+        stale: Stale,
+    ) -> Result<Judge<'a>, JudgeError> {
         let lens = reader.lens(&policy, &context);
-        Judge { reader, policy, context, lens }
+        let (mut registries, mut consents) = (Vec::new(), Vec::new());
+        let matter = policy.registries_matter(context.category);
+        for layer in reader.registries()?.iter().filter(|_| matter) {
+            let is_registry = layer.kind() == RegistryKind::Registry;
+            let is_about_it = match is_registry {
+                true => layer.scope().may_concern(&context.scope),
+                // Consent to one channel says nothing of a message that may go over another.
+                false => layer.scope().covers(&context.scope),
+            };
+            if !is_about_it {
+                continue;
+            }
+            if let Some(max_age_days) = layer.max_age_days().filter(|_| layer.is_stale(now)) {
+                if stale == Stale::Refuse {
+                    let (layer, as_of) = (layer.name().to_owned(), layer.as_of());
+                    return Err(JudgeError::Stale { layer, as_of, max_age_days });
+                }
+                if !is_registry {
+                    continue;
+                }
+            }
+            if is_registry { registries.push(layer.clone()) } else { consents.push(layer.clone()) }
+        }
+        Ok(Judge { reader, policy, context, lens, registries, consents })
+    }
+
+    /// The outside lists that count, registries first.
+    pub fn layers(&self) -> impl Iterator<Item = &Registry> {
+        self.registries.iter().chain(&self.consents)
+    }
+
+    /// The ruling on somebody who is on an outside list.
+    pub(super) fn on_registry(&self, consent: bool) -> Ruling {
+        self.policy.on_registry(&self.context, consent)
+    }
+
+    /// Adds what the outside lists say.
+    fn ask_layers(&self, keys: &[SubscriberKey], rulings: &mut [Ruling]) {
+        if self.registries.is_empty() {
+            return;
+        }
+        let on_any = |layers: &[Registry]| {
+            let mut any = vec![false; keys.len()];
+            let mut found = vec![false; keys.len()];
+            for layer in layers {
+                layer.contains_batch(keys, &mut found);
+                any.iter_mut().zip(&found).for_each(|(any, found)| *any |= found);
+            }
+            any
+        };
+        let (listed, consented) = (on_any(&self.registries), on_any(&self.consents));
+        for ((ruling, listed), consented) in rulings.iter_mut().zip(listed).zip(consented) {
+            if listed {
+                *ruling = ruling.stronger(self.on_registry(consented));
+            }
+        }
     }
 
     /// The message.
@@ -104,6 +206,11 @@ impl<'a> Judge<'a> {
         key: SubscriberKey,
         ruling: Ruling,
     ) -> Result<Option<(Timestamp, Source)>, StoreError> {
+        if let Some(layer) = self.registries.iter().find(|layer| layer.contains(key))
+            && self.rule(&self.reader.claims(key)?) != ruling
+        {
+            return Ok(Some((layer.as_of(), Source::Registry)));
+        }
         let Some(standing) = self.reader.standing(key)? else { return Ok(None) };
         // With one event there is one opt-out, as nearly everybody has.
         if standing.head == standing.since {
@@ -123,7 +230,9 @@ impl SuppressionSet for Judge<'_> {
         keys: &[SubscriberKey],
         rulings: &mut [Ruling],
     ) -> Result<(), StoreError> {
-        self.reader.judge_batch(&self.lens, keys, rulings)
+        self.reader.judge_batch(&self.lens, keys, rulings)?;
+        self.ask_layers(keys, rulings);
+        Ok(())
     }
 
     fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, StoreError> {
@@ -140,15 +249,10 @@ pub struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    /// Recipients of a marketing message of which nothing else is known, by the default policy.
-    /// Those without a calling code are read as numbers of `region`; without a region, all
-    /// digits are international, as webhooks write them.
-    pub fn new(reader: &'a Reader, region: Option<Region>) -> Checker<'a> {
-        Checker::of(Judge::new(reader, Policy::default(), Context::default()), region)
-    }
-
-    /// Recipients of the message that `judge` rules on.
-    pub fn of(judge: Judge<'a>, region: Option<Region>) -> Checker<'a> {
+    /// Recipients of the message that `judge` rules on. Those without a calling code are read as
+    /// numbers of `region`; without a region, all digits are international, as webhooks write
+    /// them.
+    pub fn new(judge: Judge<'a>, region: Option<Region>) -> Checker<'a> {
         let numbers = NumberReader::new(region, judge.reader.folding());
         Checker { judge, numbers }
     }

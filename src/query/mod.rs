@@ -14,7 +14,7 @@ mod explain;
 mod range;
 mod stats;
 
-pub use check::{Checker, Judge, Verdict};
+pub use check::{Checker, Judge, JudgeError, Stale, Verdict};
 pub use explain::{Explanation, explain};
 pub use range::{Filter, events, states};
 pub use stats::{By, Count, Stats, stats};

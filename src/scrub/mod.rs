@@ -53,7 +53,7 @@ use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
-pub use report::{Message, Report, ReportOptions};
+pub use report::{LayerUsed, Message, Report, ReportOptions};
 pub use set::{Origin, SuppressionSet};
 
 use engine::{Controls, WriteIfAny};

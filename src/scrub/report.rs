@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Mode, ScrubError};
 use crate::event::Category;
+use crate::time::Timestamp;
 
 /// What a scrub did. In JSON the fields have these names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -82,6 +83,19 @@ pub struct Message {
     pub sender: Option<String>,
     /// For which brand.
     pub brand: Option<String>,
+    /// The outside lists that were asked.
+    pub layers: Vec<LayerUsed>,
+}
+
+/// An outside list that a scrub asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LayerUsed {
+    /// Its name.
+    pub name: String,
+    /// The moment that it describes.
+    pub as_of: Timestamp,
+    /// Whether it was older than it may be.
+    pub stale: bool,
 }
 
 /// What one block, or the whole run so far, counted. Workers count alone; totals are summed.

@@ -51,10 +51,10 @@ impl Default for Limits {
 /// What only one thread at a time touches.
 #[derive(Debug)]
 pub(super) struct Core {
-    disk: Arc<dyn Disk>,
+    pub(super) disk: Arc<dyn Disk>,
     lock: Box<dyn Lock>,
-    manifest: Manifest,
-    journal: JournalWriter,
+    pub(super) manifest: Manifest,
+    pub(super) journal: JournalWriter,
     standings: Standings,
     limits: Limits,
 }
@@ -72,6 +72,7 @@ impl Core {
         let limits = Limits::default();
         let mut core = Core { disk, lock, manifest, journal, standings, limits };
         core.remove_unfinished()?;
+        core.remove_unnamed_registries()?;
         if core.journal.is_rotation_pending() {
             let at = core.journal.last_received_at().unwrap_or_default();
             core.rotate(at)?;
@@ -104,7 +105,7 @@ impl Core {
         Ok(())
     }
 
-    fn check(&self) -> Result<(), WriteError> {
+    pub(super) fn check(&self) -> Result<(), WriteError> {
         if self.journal.is_finished() {
             return Err(WriteError::Finished);
         }
@@ -503,7 +504,7 @@ impl Core {
 
     /// Swaps the manifest. When that fails, nobody knows which one the disk has: the writer must
     /// neither append to a segment that may be in no manifest nor replace files that may be.
-    fn publish(&mut self, next: Manifest) -> Result<(), WriteError> {
+    pub(super) fn publish(&mut self, next: Manifest) -> Result<(), WriteError> {
         if let Err(error) = next.publish(&*self.disk) {
             self.journal.give_up();
             return Err(error.into());
@@ -512,7 +513,7 @@ impl Core {
         Ok(())
     }
 
-    fn list_segments(&self, manifest: &mut Manifest) {
+    pub(super) fn list_segments(&self, manifest: &mut Manifest) {
         manifest.sealed = self.journal.sealed().cloned().collect();
         manifest.active = self.journal.active_segment();
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::registry::RegistryError;
 use crate::disk::DiskError;
 use crate::journal::JournalError;
 use crate::policy::UnknownChannel;
@@ -148,6 +149,9 @@ pub enum WriteError {
         /// Bytes that it may have.
         limit: usize,
     },
+    /// A registry layer was not changed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The directory to be made a store holds other files.
     #[error("{} is not empty and not a store: give an empty or new directory", path.display())]
     NotEmpty {

@@ -221,7 +221,7 @@ impl Layer {
 }
 
 /// Maps a file that the manifest names and checks its length.
-fn map(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError> {
+pub(super) fn map(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError> {
     let path = disk.path_of(&file.name);
     let bytes = disk.map(&file.name).map_err(|error| {
         if error.is_missing() {
@@ -414,18 +414,24 @@ impl LayerWriter<'_> {
 
     fn create(&self, name: &str) -> Result<Hashing, WriteError> {
         self.disk.remove(name)?;
-        Ok(Hashing { out: Appender::new(self.disk.create(name)?), hash: Xxh3::new() })
+        Ok(Hashing::new(Appender::new(self.disk.create(name)?)))
     }
 }
 
 /// Hashes what goes into a file.
-struct Hashing {
+pub(super) struct Hashing {
     out: Appender,
     hash: Xxh3,
 }
 
 impl Hashing {
-    fn finish(self, name: &str) -> Result<FileInfo, WriteError> {
+    /// Begins at the start of a new file.
+    pub(super) fn new(out: Appender) -> Hashing {
+        Hashing { out, hash: Xxh3::new() }
+    }
+
+    /// Writes what is left and syncs.
+    pub(super) fn finish(self, name: &str) -> Result<FileInfo, WriteError> {
         let bytes = self.out.finish()?;
         Ok(FileInfo { name: name.to_owned(), bytes, xxh3: hex(self.hash.digest()) })
     }

@@ -45,6 +45,11 @@ impl GenerationNames {
     }
 }
 
+/// A snapshot of a registry layer, or of a change of one.
+pub(super) fn registry_name(number: u64) -> String {
+    format!("registry-{number:010}.roaring")
+}
+
 /// What a name in the directory stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
@@ -55,6 +60,8 @@ pub(super) enum Entry {
     Index(u64),
     /// A file of a generation.
     Generation(u64),
+    /// A file of a registry layer.
+    Registry(u64),
     Quarantine,
     /// Not ours.
     Foreign,
@@ -90,6 +97,8 @@ impl Entry {
             Entry::Segment(number)
         } else if name == index_name(number) {
             Entry::Index(number)
+        } else if name == registry_name(number) {
+            Entry::Registry(number)
         } else if super::generation::LAYERS.iter().any(of_generation)
             || name == names.profile_list()
         {
@@ -114,6 +123,7 @@ mod tests {
             (names.heads("released"), Entry::Generation(12)),
             (names.since("suppressed"), Entry::Generation(12)),
             (names.moments("released"), Entry::Generation(12)),
+            (registry_name(3), Entry::Registry(3)),
             ("MANIFEST".to_owned(), Entry::Manifest),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),

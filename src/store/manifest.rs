@@ -6,6 +6,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::StoreError;
 use super::layout::{MANIFEST, MANIFEST_NEXT};
+use super::registry::RegistryInfo;
 use crate::disk::{Disk, DiskError, read_all};
 use crate::journal::{SegmentInfo, hex};
 use crate::number::{Folding, METADATA_RELEASE};
@@ -44,6 +45,16 @@ pub struct Manifest {
     pub(super) sealed: Vec<SegmentInfo>,
     /// The segment that is being written.
     pub(super) active: u64,
+    /// The layers that are outside lists, by name.
+    #[serde(default)]
+    pub(super) registries: Vec<RegistryInfo>,
+    /// The number that the next file of such a layer gets.
+    #[serde(default = "first_registry_file")]
+    pub(super) next_registry_file: u64,
+}
+
+fn first_registry_file() -> u64 {
+    1
 }
 
 /// A set of keys and its columns.
@@ -82,6 +93,8 @@ impl Manifest {
             profiles: None,
             sealed: Vec::new(),
             active: 1,
+            registries: Vec::new(),
+            next_registry_file: first_registry_file(),
         }
     }
 

@@ -21,6 +21,7 @@ mod layout;
 mod manifest;
 mod profiles;
 mod reader;
+mod registry;
 mod standing;
 mod standings;
 mod verify;
@@ -34,6 +35,10 @@ pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use reader::Reader;
+pub use registry::{
+    KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
+    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+};
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;
 pub(crate) use standings::Lens;

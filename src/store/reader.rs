@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::error::StoreError;
 use super::generation::Generation;
 use super::manifest::Manifest;
+use super::registry::{self, Registry};
 use super::standing::Standing;
 use super::standing::follow;
 use super::standings::{Lens, Standings};
@@ -23,10 +24,11 @@ use crate::time::Timestamp;
 /// on its own, so that every thread has its own view and none waits for another.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    disk: Arc<dyn Disk>,
-    manifest: Arc<Manifest>,
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) manifest: Arc<Manifest>,
     journal: Journal,
     standings: Standings,
+    pub(super) registries: Arc<[Registry]>,
     failed: bool,
 }
 
@@ -46,14 +48,19 @@ impl Reader {
     ///
     /// As [`Reader::open`].
     pub fn open_on(disk: Arc<dyn Disk>) -> Result<Reader, StoreError> {
+        Reader::open_knowing(&disk, &[])
+    }
+
+    /// As [`Reader::open_on`]; registry layers that are known are not read again.
+    fn open_knowing(disk: &Arc<dyn Disk>, known: &[Registry]) -> Result<Reader, StoreError> {
         // A compaction may remove a generation between the look at the manifest and the opening
         // of its files; the next look then names the new one.
-        let mut manifest = Manifest::read(&*disk)?;
+        let mut manifest = Manifest::read(&**disk)?;
         loop {
-            match Reader::open_at(&disk, &manifest) {
+            match Reader::open_at(disk, &manifest, known) {
                 Ok(reader) => return Ok(reader),
                 Err(error) => {
-                    let newer = Manifest::read(&*disk)?;
+                    let newer = Manifest::read(&**disk)?;
                     if newer == manifest {
                         return Err(error);
                     }
@@ -63,13 +70,20 @@ impl Reader {
         }
     }
 
-    fn open_at(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Reader, StoreError> {
-        let (journal, standings) = load(disk, manifest)?;
+    fn open_at(
+        disk: &Arc<dyn Disk>,
+        manifest: &Manifest,
+        known: &[Registry],
+    ) -> Result<Reader, StoreError> {
+        let (loaded, registries) =
+            rayon::join(|| load(disk, manifest), || registry::open_all(disk, manifest, known));
+        let (journal, standings) = loaded?;
         Ok(Reader {
             disk: disk.clone(),
             manifest: Arc::new(manifest.clone()),
             journal,
             standings,
+            registries: registries?,
             failed: false,
         })
     }
@@ -109,7 +123,7 @@ impl Reader {
 
     /// The same store as it is now.
     fn reopened(&self) -> Result<Reader, StoreError> {
-        let fresh = Reader::open_on(self.disk.clone())?;
+        let fresh = Reader::open_knowing(&self.disk, &self.registries)?;
         if fresh.manifest.store != self.manifest.store {
             let why = "another store has taken its place".to_owned();
             return Err(StoreError::NotAStore { path: self.disk.path_of(""), why });
@@ -296,7 +310,7 @@ impl Reader {
         })
     }
 
-    fn usable(&self) -> Result<(), StoreError> {
+    pub(super) fn usable(&self) -> Result<(), StoreError> {
         if self.failed {
             return Err(StoreError::Unusable { path: self.disk.path_of("") });
         }

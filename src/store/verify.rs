@@ -93,6 +93,7 @@ fn verify_listed(
         report.keep(generation.released.verify())?;
         report.subscribers = generation.suppressed.set.len() + generation.released.set.len();
     }
+    super::registry::verify(&**disk, manifest, |checked| report.keep(checked).map(|_| ()))?;
     if let Some(journal) = &journal {
         report.sequence = journal.sequence();
         let sealed_last = manifest.sealed.last().map_or(0, |info| info.last_sequence);

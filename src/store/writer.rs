@@ -108,6 +108,8 @@ pub struct Writer {
     queue: Mutex<Queue>,
     turn: Condvar,
     core: Mutex<Core>,
+    /// Held while a registry layer is changed: its files are written beside the events.
+    pub(super) registry_turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -142,7 +144,12 @@ impl Writer {
     /// As [`Writer::open`].
     pub fn open_on(disk: Arc<dyn Disk>) -> Result<Writer, WriteError> {
         let core = Core::open(disk)?;
-        Ok(Writer { queue: Mutex::default(), turn: Condvar::new(), core: Mutex::new(core) })
+        Ok(Writer {
+            queue: Mutex::default(),
+            turn: Condvar::new(),
+            core: Mutex::new(core),
+            registry_turn: Mutex::default(),
+        })
     }
 
     /// How numbers become keys in this store.
@@ -240,7 +247,7 @@ impl Writer {
         self
     }
 
-    fn core(&self) -> MutexGuard<'_, Core> {
+    pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         lock(&self.core)
     }
 }
@@ -278,7 +285,7 @@ impl Drop for Lead<'_> {
 
 /// A thread that panicked while it held a lock has broken nothing that the journal's checks
 /// would not find.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

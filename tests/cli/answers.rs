@@ -336,3 +336,42 @@ fn statistics_give_the_rate_of_a_template_when_told_how_many_were_sent() {
     place.run(&["stats", "--by", "word", "--sent", "BAJA"]).fails(2, &["GROUP=COUNT"]);
     place.run(&["stats", "--sent", "a=1"]).fails(2, &["--by"]);
 }
+
+#[test]
+fn an_outside_list_counts_until_it_is_stale_and_consent_outranks_only_that() {
+    let place = Place::new();
+    let (listed, agreed, stopped) = ("+525512345601", "+525512345602", "+525512345603");
+    place.run(&["add", stopped]).exits(0);
+    place.write("dnc.txt", format!("{listed}\n{agreed}\n"));
+    place.write("consent.txt", format!("{agreed}\n{stopped}\n"));
+    let today = optout::time::Timestamp::now().to_string();
+    let layer = |file: &str, name: &str, kind: &str, as_of: &str| {
+        let args = ["import", file, "--layer", name, "--kind", kind, "--as-of", as_of];
+        place.run(&[&args[..], &["--max-age", "31d"]].concat())
+    };
+    layer("dnc.txt", "dnc", "registry", &today).exits(0);
+    layer("consent.txt", "consents", "consent", &today).exits(0);
+    let verdicts = |args: &[&str]| -> Vec<String> {
+        let ran = place.run(&[&["check", listed, agreed, stopped], args].concat());
+        ran.exits(0).lines().map(|line| line.split('\t').nth(1).unwrap().to_owned()).collect()
+    };
+    assert_eq!(verdicts(&[]), ["suppressed", "allowed", "suppressed"]);
+    assert_eq!(verdicts(&["--category", "utility"]), ["allowed", "allowed", "exempt"]);
+    let json = place.run(&["--json", "why", listed]).json();
+    assert_eq!((&json["rule"], &json["layers"][0]), (&"registry".into(), &"dnc".into()));
+    place.write("list.csv", format!("phone\n{listed}\n{agreed}\n{stopped}\n"));
+    let scrub = ["--json", "scrub", "list.csv", "--suppressed", "out.csv", "--force"];
+    let report = place.run(&scrub).json();
+    assert_eq!((&report["kept"], &report["suppressed"]), (&1.into(), &2.into()));
+    assert_eq!(report["options"]["layers"][0]["name"], "dnc");
+    assert!(place.text("out.csv").contains(",registry,registry\n"), "{}", place.text("out.csv"));
+
+    layer("dnc.txt", "old", "registry", "2020-01-01").exits(0);
+    place.run(&["check", listed]).fails(5, &["the layer old is stale", "newer list"]);
+    place.run(&scrub).fails(5, &["the layer old is stale"]);
+    let ran = place.run(&["check", listed, "--stale", "warn"]);
+    assert!(ran.exits(0).contains("suppressed"));
+    ran.says(&["the layer old is stale"]);
+    // What no registry can stop does not hang on its age.
+    assert_eq!(verdicts(&["--category", "authentication"]), ["allowed", "allowed", "exempt"]);
+}

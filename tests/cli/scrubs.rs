@@ -67,7 +67,7 @@ fn the_report_has_its_fields_in_the_promised_order() {
              \"exempt\":0,\"written\":1,\"invalid_reasons\":{{\"not_a_number\":1}},\
              \"generation\":0,\"sequence\":1,\"elapsed_ms\":{elapsed},\"options\":{{\
              \"category\":\"marketing\",\"channel\":null,\"sender\":null,\
-             \"brand\":null,\"mode\":\"enforce\",\"column\":\"phone\",\
+             \"brand\":null,\"layers\":[],\"mode\":\"enforce\",\"column\":\"phone\",\
              \"region\":\"MX\",\"region_column\":null,\"dedupe\":false}}}}\n"
         )
     );

@@ -8,6 +8,7 @@
 //!   a measurement.
 //! - [`spelling`]: how a number is written.
 //! - [`optouts`], [`recipients`], [`samples`]: the files.
+//! - [`registry`]: an outside list of the size of the do-not-call registry of the United States.
 //! - [`random`], [`output`]: what all of them stand on.
 
 mod optouts;
@@ -16,6 +17,7 @@ mod plan;
 mod population;
 mod random;
 mod recipients;
+mod registry;
 mod samples;
 mod spelling;
 
@@ -30,6 +32,7 @@ use crate::optouts::OptOutList;
 use crate::output::Output;
 use crate::population::{COUNTRIES, Population};
 use crate::recipients::Campaign;
+use crate::registry::RegistryList;
 use crate::spelling::Spellings;
 
 /// Makes opt-out lists and campaigns of any length, the same bytes for the same seed.
@@ -55,6 +58,9 @@ enum Command {
     #[command(after_help = "Example:\n  optout-generate recipients --rows 10000000 --share 10% \
                             -o campaign.csv --expected-kept kept.csv")]
     Recipients(RecipientArgs),
+    /// Write a do-not-contact list of American numbers, each once.
+    #[command(after_help = "Example:\n  optout-generate registry --rows 258500000 -o registry.txt")]
+    Registry(RegistryArgs),
     /// Write the small files of `data/samples`.
     Samples {
         /// The folder to write into
@@ -125,6 +131,28 @@ struct RecipientArgs {
     population: PopulationArgs,
 }
 
+#[derive(Args)]
+struct RegistryArgs {
+    /// How many numbers are on the list
+    #[arg(long, value_name = "N", default_value_t = 258_500_000)]
+    rows: u64,
+    /// Leave out so many of the first numbers and add as many new ones: a later list
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    from: u64,
+    /// Not ascending, but in a random order
+    #[arg(long)]
+    shuffled: bool,
+    /// Write so many changes instead that lead to the list --from half of it
+    #[arg(long, value_name = "N", conflicts_with_all = ["shuffled", "from"])]
+    changes: Option<u64>,
+    /// Another seed makes another list
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// The file to write; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+}
+
 /// A part of a whole, between 0 and 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Share(f64);
@@ -153,6 +181,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Optouts(args) => write_optouts(&args),
         Command::Recipients(args) => write_recipients(&args),
+        Command::Registry(args) => write_registry(&args),
         Command::Samples { dir } => samples::write(&dir),
     };
     match outcome {
@@ -200,6 +229,24 @@ fn write_recipients(args: &RecipientArgs) -> io::Result<()> {
     counts.finish()?;
     kept.finish()?;
     // Last, so that a campaign that stands under its name has its answers beside it.
+    output.finish()
+}
+
+fn write_registry(args: &RegistryArgs) -> io::Result<()> {
+    let end = args.from.checked_add(args.rows).and_then(|end| {
+        end.checked_add(args.changes.unwrap_or(0)).filter(|&end| end <= RegistryList::NUMBERS)
+    });
+    if end.is_none() || args.changes.is_some_and(|changes| changes / 2 > args.rows) {
+        return Err(io::Error::other("there are not so many numbers"));
+    }
+    let list = RegistryList::new(args.seed);
+    let ranks = args.from..args.from + args.rows;
+    let mut output = Output::open(&args.output)?;
+    match args.changes {
+        Some(changes) => list.write_changes(args.rows, changes, &mut output)?,
+        None if args.shuffled => list.write_shuffled(ranks, &mut output)?,
+        None => list.write_ascending(ranks, &mut output)?,
+    }
     output.finish()
 }
 

@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     OptOutRows = 4,
     /// The spelling and the other columns of a campaign.
     CampaignRows = 5,
+    /// Which numbers a registry lists.
+    Registry = 6,
 }
 
 /// A splitmix64 sequence.

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use optout::event::Event;
 use optout::number::{Number, NumberReader};
 use optout::query::{Checker, Explanation, Verdict, explain};
+use optout::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{for_each_group, judge, open_reader, shown, warn_of_unknown_names};
@@ -24,7 +25,10 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
     for_each_group(&args.numbers, |inputs| {
         // Standard input may come slowly: an opt-out of the meantime counts.
         reader.refresh()?;
-        let checker = Checker::of(judge(&reader, &args.context)?, args.region);
+        let checker = {
+            let judge = judge(&reader, &args.context, Timestamp::now(), output)?;
+            Checker::new(judge, args.region)
+        };
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
             all_allowed &= verdict.is_allowed();
             let line = if output.is_json() {
@@ -84,7 +88,7 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
     };
     warn_of_unknown_names(&reader, &args.context, output)?;
-    let judge = judge(&reader, &args.context)?;
+    let judge = judge(&reader, &args.context, Timestamp::now(), output)?;
     let explanation = explain(&reader, &judge, key, at)?;
     if output.is_json() {
         output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;
@@ -93,7 +97,7 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
     let mut out = output.stdout();
     let as_of = at.map_or(String::new(), |at| format!(" at {at}, as the store knew it then"));
     let verdict = explanation.ruling.decision.as_str();
-    if explanation.events.is_empty() {
+    if explanation.events.is_empty() && explanation.layers.is_empty() {
         writeln!(out, "{number} is {verdict}{as_of}: no event is about it")?;
     } else {
         writeln!(out, "{number} is {verdict}{as_of}")?;
@@ -105,6 +109,9 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         let details = &since.details;
         let (action, source) = (details.action, details.source);
         writeln!(out, "  since  {} ({action} by {source})", since.occurred_at)?;
+    }
+    for layer in &explanation.layers {
+        writeln!(out, "  listed {layer} (rule {})", explanation.rule)?;
     }
     for claim in &explanation.claims {
         let excepted: Vec<&str> = claim.excepted.iter().map(|it| it.as_str()).collect();
@@ -156,6 +163,7 @@ fn explanation_json(number: Number, it: &Explanation, at: Option<String>) -> Val
         "verdict": it.ruling.decision.as_str(),
         "rule": (!it.rule.is_empty()).then_some(&it.rule),
         "since": it.since_event().map(|event| event.occurred_at),
+        "layers": it.layers,
         "events": it.events.iter().map(event_json).collect::<Vec<_>>(),
     })
 }

@@ -20,6 +20,9 @@ use crate::output::{Output, grouped};
 use crate::progress::{Bar, cancel_flag};
 
 pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result<Exit> {
+    if let Some(layer) = &args.registry.layer {
+        return super::layers::import(path, layer, args, output);
+    }
     let now = Timestamp::now();
     let options = ImportOptions {
         column: args.column.clone(),
@@ -77,10 +80,10 @@ impl Target {
 }
 
 /// The file of invalid rows.
-struct Invalid(BufWriter<OutputFile>);
+pub(super) struct Invalid(pub(super) BufWriter<OutputFile>);
 
 impl Invalid {
-    fn open(store: &Path, args: &Import) -> anyhow::Result<Option<Invalid>> {
+    pub(super) fn open(store: &Path, args: &Import) -> anyhow::Result<Option<Invalid>> {
         let Some(path) = &args.invalid else { return Ok(None) };
         if args.files.len() > 1 {
             let how = "--invalid takes the rows of one list: import the lists one by one";
@@ -91,7 +94,7 @@ impl Invalid {
         Ok(Some(Invalid(BufWriter::new(OutputFile::create(path, args.force)?))))
     }
 
-    fn publish(self) -> anyhow::Result<()> {
+    pub(super) fn publish(self) -> anyhow::Result<()> {
         let file = self.0.into_inner().map_err(|error| error.into_error());
         publish(vec![file.context("the invalid rows can't be written")?])?;
         Ok(())

@@ -3,6 +3,7 @@
 mod check;
 mod export;
 mod import;
+mod layers;
 mod normalize;
 mod record;
 mod scrub;
@@ -18,10 +19,11 @@ use clap::CommandFactory;
 use optout::event::Category;
 use optout::number::METADATA_RELEASE;
 use optout::policy::{self, Policy, Scope};
-use optout::query::Judge;
+use optout::query::{Judge, Stale};
 use optout::store::{Reader, Writer};
+use optout::time::Timestamp;
 
-use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs};
+use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs, StaleChoice};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 
@@ -39,6 +41,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
+        Command::Layers(args) => layers::run(store_path(global)?, &args, output),
         Command::Export(args) => export::run(store_path(global)?, &args, output),
         Command::Stats(args) => stats::run(store_path(global)?, &args, output),
         Command::Compact => store::compact(store_path(global)?, output),
@@ -119,11 +122,25 @@ fn scope_of(args: &ScopeArgs) -> Result<Scope, UsageError> {
 }
 
 /// The message that the options describe, and the rules for it.
-fn judge<'a>(reader: &'a Reader, args: &ContextArgs) -> anyhow::Result<Judge<'a>> {
+fn judge<'a>(
+    reader: &'a Reader,
+    args: &ContextArgs,
+    now: Timestamp,
+    output: &Output,
+) -> anyhow::Result<Judge<'a>> {
     let scope = scope_of(&args.scope)?;
     let category: Category =
         args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
-    Ok(Judge::new(reader, policy_of(args)?, policy::Context { scope, category }))
+    let stale = match args.stale {
+        StaleChoice::Refuse => Stale::Refuse,
+        StaleChoice::Warn => Stale::Accept,
+    };
+    let context = policy::Context { scope, category };
+    let judge = Judge::new(reader, policy_of(args)?, context, now, stale)?;
+    for layer in judge.layers().filter(|layer| layer.is_stale(now)) {
+        output.warn(format!("the layer {} is stale: it is of {}", layer.name(), layer.as_of()));
+    }
+    Ok(judge)
 }
 
 fn policy_of(args: &ContextArgs) -> anyhow::Result<Policy> {

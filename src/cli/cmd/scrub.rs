@@ -10,6 +10,7 @@ use optout::query::Judge;
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{self, Progress, Report, ReportOptions, Scrubber, Sinks};
 use optout::store::Reader;
+use optout::time::Timestamp;
 use serde::Serialize;
 
 use super::import::open;
@@ -26,7 +27,8 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
     }
     let reader = open_reader(path, output)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
-    let judge = judge(&reader, &args.context)?;
+    let now = Timestamp::now();
+    let judge = judge(&reader, &args.context, now, output)?;
     let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
     let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;
@@ -36,7 +38,7 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         let input = open(file)?;
         let bar = Bar::new(output, &file.display().to_string(), input.len_hint());
         let update = |progress: Progress| bar.update(progress);
-        let scrubber = scrubber(&reader, &judge, args).cancel(&cancel).progress(&update);
+        let scrubber = scrubber(&reader, &judge, args, now).cancel(&cancel).progress(&update);
         let report = scrubber.run(input, outputs.sinks(at))?;
         bar.finish();
         reports.push(report);
@@ -92,13 +94,26 @@ impl Limit {
     }
 }
 
-fn scrubber<'a>(reader: &'a Reader, judge: &'a Judge<'a>, args: &Scrub) -> Scrubber<'a, Judge<'a>> {
+fn scrubber<'a>(
+    reader: &'a Reader,
+    judge: &'a Judge<'a>,
+    args: &Scrub,
+    now: Timestamp,
+) -> Scrubber<'a, Judge<'a>> {
     let scope = &args.context.scope;
     let message = scrub::Message {
         category: Some(judge.context().category),
         channel: scope.channel.clone(),
         sender: scope.sender.clone(),
         brand: scope.brand.clone(),
+        layers: judge
+            .layers()
+            .map(|layer| scrub::LayerUsed {
+                name: layer.name().to_owned(),
+                as_of: layer.as_of(),
+                stale: layer.is_stale(now),
+            })
+            .collect(),
     };
     let mut scrubber = Scrubber::new(judge)
         .message(message)
