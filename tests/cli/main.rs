@@ -4,6 +4,7 @@
 //! - `stores`: init, compact, verify; stores that are missing, damaged, newer or held.
 //! - `records`: add, resubscribe, check, why.
 //! - `imports`: lists in.
+//! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
 //! - `answers`: export, stats, normalize, completions, man.
 //! - `faults`: full disks, closed pipes, files that change.
@@ -12,6 +13,7 @@ mod answers;
 mod faults;
 mod harness;
 mod imports;
+mod layers;
 mod records;
 mod scrubs;
 mod stores;

@@ -59,7 +59,7 @@ impl FromStr for RegistryFormat {
     }
 }
 
-/// The format of a list that begins with these lines: the one that three quarters of them have.
+/// The format of a list that begins with these lines: the one that most of them have.
 pub(super) fn detect(sample: &[u8]) -> RegistryFormat {
     const LINES_MAX: usize = 64;
     let sample = sample.strip_prefix(b"\xef\xbb\xbf").unwrap_or(sample);
@@ -73,7 +73,7 @@ pub(super) fn detect(sample: &[u8]) -> RegistryFormat {
     let lines = if lines.len() > 1 { &lines[1..] } else { &lines[..] };
     let most = |is_it: &dyn Fn(&[u8]) -> bool| {
         let count = lines.iter().filter(|line| is_it(line)).count();
-        count > 0 && count * 4 >= lines.len() * 3
+        count * 2 > lines.len()
     };
     let has_delimiter = |line: &[u8]| line.iter().any(|byte| b",;\t|".contains(byte));
     if most(&|line| us_change(line, &Zone::UTC).is_ok()) {
