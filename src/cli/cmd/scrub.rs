@@ -386,11 +386,11 @@ fn tell(
 
 fn table_rows(total: &Report) -> Vec<Vec<String>> {
     let row = |name: &str, count: u64| vec![name.to_owned(), grouped(count)];
-    let mut rows = vec![
-        row("kept", total.kept),
-        row("suppressed", total.suppressed),
-        row("invalid", total.invalid),
-    ];
+    let mut rows = vec![row("kept", total.kept)];
+    if total.exempt > 0 {
+        rows.push(row("  exempt", total.exempt));
+    }
+    rows.extend([row("suppressed", total.suppressed), row("invalid", total.invalid)]);
     for (reason, &count) in &total.invalid_reasons {
         rows.push(row(&format!("  {reason}"), count));
     }
