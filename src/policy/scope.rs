@@ -114,3 +114,51 @@ fn sender_name(text: &str) -> String {
 pub struct UnknownChannel {
     got: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(channel: &str, sender: &str, brand: &str) -> Scope {
+        Scope::new(channel, sender, brand).unwrap()
+    }
+
+    #[test]
+    fn a_scope_covers_what_is_at_or_below_it() {
+        let narrow = scope("sms", "55555", "acme");
+        for wide in [scope("", "", ""), scope("sms", "", ""), scope("", "55555", "acme")] {
+            assert!(wide.covers(&narrow) && wide.covers(&wide), "{wide}");
+            assert!(!narrow.covers(&wide), "{wide}");
+        }
+        assert!(!scope("sms", "", "").covers(&scope("", "", "acme")));
+        assert!(!scope("sms", "", "").covers(&scope("voice", "", "acme")));
+        assert!(!scope("sms", "", "").covers(&Scope::EVERYWHERE));
+    }
+
+    #[test]
+    fn what_a_message_does_not_name_may_be_anything() {
+        let stop = scope("sms", "55555", "");
+        assert!(stop.may_concern(&Scope::EVERYWHERE));
+        assert!(stop.may_concern(&scope("sms", "", "acme")));
+        assert!(stop.may_concern(&scope("", "55555", "")));
+        assert!(!stop.may_concern(&scope("sms", "66666", "")));
+        assert!(!stop.may_concern(&scope("voice", "", "")));
+        assert!(Scope::EVERYWHERE.may_concern(&scope("voice", "1", "acme")));
+    }
+
+    #[test]
+    fn names_are_compared_without_case_blanks_and_signs_in_numbers() {
+        let plain = scope("whatsapp", "5215512345678", "acme");
+        assert_eq!(scope(" WhatsApp ", "+52 1 (55) 1234-5678", "ACME "), plain);
+        assert_ne!(scope("whatsapp", "shop-12", ""), scope("whatsapp", "shop12", ""));
+        assert_eq!(scope("", "Shop 12345", "").sender(), "shop 12345");
+        assert_eq!(Scope::EVERYWHERE.to_string(), "everywhere");
+        assert_eq!(scope("SMS", "", "Acme").to_string(), "channel sms, brand acme");
+    }
+
+    #[test]
+    fn a_channel_that_nobody_sends_on_is_refused() {
+        let error = Scope::new("fax", "", "").unwrap_err().to_string();
+        assert!(error.contains("\"fax\"") && error.contains("whatsapp"), "{error}");
+    }
+}
