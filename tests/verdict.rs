@@ -13,7 +13,7 @@ use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
 use optout::query::{Judge, Stale, explain};
 use optout::scrub::SuppressionSet;
-use optout::store::{Bulk, NewEvent, Outcome, Reader, Writer, init_on};
+use optout::store::{Bulk, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
 use optout::time::Timestamp;
 
 const SUBSCRIBERS: u64 = 6;
@@ -192,6 +192,29 @@ fn the_store_rules_as_all_events_decided_again_do() {
         let fresh = Reader::open_on(Arc::new(life.disk.clone())).unwrap();
         life.check(&fresh, &mut random);
     }
+}
+
+#[test]
+fn what_would_not_be_understood_again_is_refused_before_it_is_recorded() {
+    let life = Life::new();
+    let now = Timestamp::from_millis(5);
+    let refused = |details: Details| {
+        let event = NewEvent { number: number(0), raw: String::new(), occurred_at: now, details };
+        let error = life.writer.append(vec![event], now).unwrap_err();
+        assert!(matches!(error, WriteError::Action { .. }), "{error}");
+    };
+    refused(Details::new(Action::Link, Source::Api));
+    refused(Details::new(Action::Retract, Source::Agent));
+    refused(Details::new(Action::Override, Source::Agent));
+    let mut marketing = Details::new(Action::Override, Source::Agent);
+    marketing.category = Some(Category::Marketing);
+    refused(marketing);
+    let mut bulk = Bulk::new();
+    bulk.push(number(0), now, "");
+    let back = Details::new(Action::Resubscribe, Source::Import);
+    let error = life.writer.append_bulk(&back, now, &mut bulk).unwrap_err();
+    assert!(matches!(error, WriteError::Action { .. }), "{error}");
+    assert_eq!(life.writer.sequence(), 0);
 }
 
 /// One event in the words of `docs/verdict.md`.

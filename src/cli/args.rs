@@ -325,9 +325,6 @@ pub(crate) struct ContextArgs {
     /// Another table of rules than the built-in one; see docs/verdict.md
     #[arg(long, env = "OPTOUT_POLICY", value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
-    /// When an outside list is older than it may be: refuse, or warn and go on
-    #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
-    pub(crate) stale: StaleChoice,
 }
 
 /// What is done when an outside list is stale.
@@ -357,6 +354,9 @@ pub(crate) struct Scrub {
     pub(crate) region_column: Option<String>,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
+    /// When an outside list is older than it may be: refuse, or warn and go on
+    #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
+    pub(crate) stale: StaleChoice,
     /// enforce takes rows out; report keeps every row and only counts; off asks nobody
     #[arg(long, value_enum, default_value_t = Mode::Enforce)]
     pub(crate) mode: Mode,
@@ -402,6 +402,9 @@ pub(crate) struct Check {
     pub(crate) exit_status: bool,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
+    /// When an outside list is older than it may be: refuse, or warn and go on
+    #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
+    pub(crate) stale: StaleChoice,
 }
 
 /// Options of `why`.

@@ -1,7 +1,7 @@
 //! A list of opt-outs into a store.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -167,7 +167,8 @@ pub fn import(
         if watch.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
             return Err(ImportError::Cancelled { rows: rows_recorded });
         }
-        let blocks = next_blocks(&mut table, &file)?;
+        let blocks = next_blocks(&mut table)
+            .map_err(|source| ImportError::Table { file: file.clone(), source })?;
         if blocks.is_empty() {
             break;
         }
@@ -251,13 +252,11 @@ pub struct ImportWatch<'a> {
 /// Blocks that are read before they are worked on in parallel.
 const BLOCKS_AT_ONCE: usize = 8;
 
-fn next_blocks(table: &mut Table<Input>, file: &str) -> Result<Vec<Block>, ImportError> {
+/// The next blocks of a list; none at its end.
+pub(super) fn next_blocks<R: Read>(table: &mut Table<R>) -> Result<Vec<Block>, TableError> {
     let mut blocks = Vec::with_capacity(BLOCKS_AT_ONCE);
     while blocks.len() < BLOCKS_AT_ONCE {
-        let block = table
-            .next_block()
-            .map_err(|source| ImportError::Table { file: file.to_owned(), source })?;
-        match block {
+        match table.next_block()? {
             Some(block) => blocks.push(block),
             None => break,
         }

@@ -20,7 +20,7 @@ pub use format::RegistryFormat;
 
 use format::{detect, us_change, us_digits, us_number};
 
-use super::import::{ImportError, ImportWatch, InvalidRows, Rejected};
+use super::import::{ImportError, ImportWatch, InvalidRows, Rejected, next_blocks};
 use crate::number::{Folding, NumberReader, Reason, Region, SubscriberKey};
 use crate::scrub::{Input, Progress};
 use crate::snapshot::Change;
@@ -221,20 +221,6 @@ impl RegistryImport {
         self.changes.extend(rows.changes.into_iter().map(placed));
         Ok(())
     }
-}
-
-/// Blocks that are read before they are worked on in parallel.
-const BLOCKS_AT_ONCE: usize = 8;
-
-fn next_blocks(table: &mut Table<Sampled>) -> Result<Vec<Block>, TableError> {
-    let mut blocks = Vec::with_capacity(BLOCKS_AT_ONCE);
-    while blocks.len() < BLOCKS_AT_ONCE {
-        match table.next_block()? {
-            Some(block) => blocks.push(block),
-            None => break,
-        }
-    }
-    Ok(blocks)
 }
 
 /// A change as a row has it.

@@ -171,13 +171,9 @@ impl Policy {
         &self.rules
     }
 
-    /// A rule of this policy.
-    ///
-    /// # Panics
-    ///
-    /// When the id is that of another policy with more rules.
-    pub fn rule(&self, id: RuleId) -> &Rule {
-        &self.rules[usize::from(id.0)]
+    /// A rule of this policy; `None` for the id of another one that has more.
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.get(usize::from(id.0))
     }
 
     /// What the opt-outs that stand against a subscriber decide about a message:

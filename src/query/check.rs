@@ -147,6 +147,11 @@ impl<'a> Judge<'a> {
         self.registries.iter().chain(&self.consents)
     }
 
+    /// Whether outside lists can stop the message; if not, they are not asked.
+    pub(super) fn asks_registries(&self) -> bool {
+        self.policy.registries_matter(self.context.category)
+    }
+
     /// The ruling on somebody who is on an outside list.
     pub(super) fn on_registry(&self, consent: bool) -> Ruling {
         self.policy.on_registry(&self.context, consent)
@@ -181,7 +186,7 @@ impl<'a> Judge<'a> {
 
     /// The name of a rule.
     pub fn rule_name(&self, rule: Option<RuleId>) -> &str {
-        rule.map_or("", |rule| &self.policy.rule(rule).name)
+        rule.and_then(|rule| self.policy.rule(rule)).map_or("", |rule| &rule.name)
     }
 
     /// The ruling on what stands against a subscriber.

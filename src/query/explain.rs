@@ -78,6 +78,7 @@ fn listed_in(
             let on = judge.layers().filter(|layer| layer.contains(key));
             found.extend(on.map(|layer| (layer.name().to_owned(), layer.kind())));
         }
+        Some(_) if !judge.asks_registries() => {}
         Some(at) => {
             let views = reader.registries_at(at)?;
             let about_it = views.iter().filter(|view| match view.kind() {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::registry::RegistryError;
 use crate::disk::DiskError;
+use crate::event::Action;
 use crate::journal::JournalError;
 use crate::policy::UnknownChannel;
 use crate::snapshot::SnapshotError;
@@ -141,6 +142,14 @@ pub enum WriteError {
     /// The channel is none that there is.
     #[error(transparent)]
     Channel(#[from] UnknownChannel),
+    /// An event of this kind can't be recorded as it is.
+    #[error("this {action} can't be recorded: {why}")]
+    Action {
+        /// What it was to be.
+        action: Action,
+        /// What is missing.
+        why: &'static str,
+    },
     /// A text is too long or holds a NUL character.
     #[error("the {field} can't be recorded: it must be below {limit} bytes and without NUL")]
     Text {

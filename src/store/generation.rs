@@ -6,6 +6,7 @@
 //! that is; it is left out as long as that is the newest one, as it is for everybody with a
 //! single event.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -41,6 +42,8 @@ pub(super) struct Layer {
     moments: Column,
     since: Option<Column>,
     profiles: Column,
+    /// The places in the list of profiles that its keys can have.
+    allowed: Range<i64>,
     /// The columns' files, in this order.
     files: [Option<FileInfo>; 4],
     disk: Arc<dyn Disk>,
@@ -73,10 +76,10 @@ impl Generation {
                 return Err(StoreError::damaged(path, 0, what));
             }
         };
-        let (suppressed, released) = (suppressed?, released?);
-        for layer in [&suppressed, &released] {
-            layer.check_profiles(&profiles)?;
-        }
+        let (mut suppressed, mut released) = (suppressed?, released?);
+        // Of all profiles only the first says nothing, and who is opted out has another.
+        suppressed.allow_profiles(1..profiles.iter().count() as i64)?;
+        released.allow_profiles(0..1)?;
         Ok(Generation { suppressed, released, profiles: Arc::new(profiles) })
     }
 
@@ -100,6 +103,7 @@ impl Layer {
             moments: Column::empty(identity),
             since: None,
             profiles: Column::empty(identity),
+            allowed: 0..0,
             files: Default::default(),
             disk: disk.clone(),
         }
@@ -137,6 +141,7 @@ impl Layer {
             moments: column(&info.moments)?,
             since: info.since.as_ref().map(column).transpose()?,
             profiles: column(&info.profiles)?,
+            allowed: 0..0,
             files: [
                 Some(info.heads.clone()),
                 Some(info.moments.clone()),
@@ -168,8 +173,7 @@ impl Layer {
     /// The profile of the key at a position.
     pub(super) fn profile(&self, position: u64) -> Result<ProfileId, StoreError> {
         let profile = self.profiles.get(position).map_err(|at| self.damaged(3, at))?;
-        // `check_profiles` saw that no entry is beyond the list.
-        Ok(ProfileId(profile as u32))
+        self.check_profile(profile)
     }
 
     /// The profile of all keys, if they have the same.
@@ -180,16 +184,22 @@ impl Layer {
         }
     }
 
-    /// Whether the entries can be places in the list.
-    fn check_profiles(&self, profiles: &Profiles) -> Result<(), StoreError> {
-        let last = profiles.iter().count() as i64 - 1;
+    /// Says which places its keys can have. Entries are looked at when they are read; the base,
+    /// which stands for all of them when they are equal, now.
+    fn allow_profiles(&mut self, allowed: Range<i64>) -> Result<(), StoreError> {
+        self.allowed = allowed;
         match self.profiles.bounds() {
-            Some((low, _)) if !(0..=last).contains(&low) => {
-                let what = "it holds profiles that are not in the list";
-                Err(self.damaged(3, ColumnDamage { offset: 0, what }))
-            }
-            _ => Ok(()),
+            Some((base, _)) => self.check_profile(base).map(drop),
+            None => Ok(()),
         }
+    }
+
+    fn check_profile(&self, place: i64) -> Result<ProfileId, StoreError> {
+        if self.allowed.contains(&place) {
+            return Ok(ProfileId(place as u32));
+        }
+        let what = "it holds a profile that no key of its layer can have";
+        Err(self.damaged(3, ColumnDamage { offset: 0, what }))
     }
 
     /// Reads the columns to the end, each page by its own checksum, then as a whole.

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::column::{ColumnIdentity, ColumnWriter};
 use super::core::Limits;
 use super::init::init_on;
+use super::manifest::Manifest;
 use super::verify::verify_on;
 use super::{Bulk, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError, Writer};
 use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
+use crate::journal::hex;
 use crate::number::{Folding, Number, SubscriberKey, fold};
+use crate::policy::{Context, Policy, Ruling};
 use crate::time::Timestamp;
 
 const FOLDING: Folding = Folding { tier2: false };
@@ -604,4 +610,41 @@ fn a_generation_of_another_store_or_an_older_journal_is_refused() {
     disk.remove("suppressed-0000000001.roaring").unwrap();
     let result = Reader::open_on(Arc::new(disk));
     assert!(matches!(result, Err(StoreError::FileMissing { .. })));
+}
+
+#[test]
+fn a_profile_that_no_key_can_have_is_damage_even_with_right_checksums() {
+    let disk = new_store();
+    let writer = writer(&disk);
+    let now = Timestamp::from_millis(1_000_000);
+    let opt_outs = (0..3).map(|index| event(index, Action::OptOut, 10)).collect();
+    writer.append(opt_outs, now).unwrap();
+    writer.compact(now).unwrap();
+    drop(writer);
+    let manifest = Manifest::read(&disk).unwrap();
+    let identity =
+        ColumnIdentity { store: manifest.store_id().unwrap(), generation: manifest.generation };
+    // Profile 0 would make an opted-out subscriber sendable, the others are in no list.
+    for places in [[0, 0, 0], [1, 0, 1], [1, 1, 9], [-1, 1, 1]] {
+        let bounds = (*places.iter().min().unwrap(), *places.iter().max().unwrap());
+        let mut column = ColumnWriter::new(Vec::new(), identity, 3, bounds).unwrap();
+        places.iter().for_each(|&place| column.push(place).unwrap());
+        let bytes = column.finish().unwrap();
+        let mut hostile = manifest.clone();
+        let file = &mut hostile.layers[0].profiles;
+        (file.bytes, file.xxh3) = (bytes.len() as u64, hex(xxh3_64(&bytes)));
+        disk.put(&file.name, bytes);
+        hostile.publish(&disk).unwrap();
+        let asked = Reader::open_on(Arc::new(disk.clone())).and_then(|reader| {
+            let lens = reader.lens(&Policy::default(), &Context::default());
+            let mut rulings = [Ruling::UNANSWERED; 3];
+            reader.judge_batch(&lens, &[key(0), key(1), key(2)], &mut rulings)?;
+            (0..3).try_for_each(|index| reader.claims(key(index)).map(drop))?;
+            Ok(rulings)
+        });
+        match asked {
+            Err(error) => assert!(error.to_string().contains("profile"), "{error}"),
+            Ok(rulings) => panic!("{places:?}: {rulings:?}"),
+        }
+    }
 }

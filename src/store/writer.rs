@@ -11,7 +11,7 @@ use super::bulk::{Bulk, BulkReport};
 use super::core::Core;
 use super::error::WriteError;
 use crate::disk::{Disk, RealDisk};
-use crate::event::Details;
+use crate::event::{Action, Category, Details};
 use crate::number::{Folding, Number};
 use crate::policy::Scope;
 use crate::time::Timestamp;
@@ -48,8 +48,8 @@ impl fmt::Debug for NewEvent {
 pub enum Outcome {
     /// The subscriber is opted out of something that he was not opted out of before.
     Added,
-    /// The opt-out changed nothing: the subscriber was opted out of as much already, or came back later
-    /// than this opt-out happened; or the same message was recorded before.
+    /// The opt-out changed nothing: the subscriber was opted out of as much already, or came back
+    /// later than this opt-out happened; or the same message was recorded before.
     Already,
     /// The subscriber is no longer opted out of something that he was opted out of.
     Resubscribed,
@@ -181,7 +181,10 @@ impl Writer {
         events: Vec<NewEvent>,
         received_at: Timestamp,
     ) -> Result<Vec<Receipt>, WriteError> {
-        events.iter().try_for_each(|event| check_texts(&event.details, &event.raw))?;
+        events.iter().try_for_each(|event| {
+            check_action(&event.details)?;
+            check_texts(&event.details, &event.raw)
+        })?;
         let ticket = Arc::new(Ticket { events, received_at, answer: Mutex::new(None) });
         let mut queue = lock(&self.queue);
         queue.waiting.push(ticket.clone());
@@ -215,6 +218,10 @@ impl Writer {
         received_at: Timestamp,
         bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
+        if details.action != Action::OptOut {
+            let why = "a list is one of opt-outs";
+            return Err(WriteError::Action { action: details.action, why });
+        }
         check_texts(details, "")?;
         let mut core = self.core();
         let report = core.append_bulk(details, received_at, bulk)?;
@@ -287,6 +294,22 @@ impl Drop for Lead<'_> {
 /// would not find.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether the action says all that it needs to be recorded.
+fn check_action(details: &Details) -> Result<(), WriteError> {
+    let why = match (details.action, details.category) {
+        (Action::Link, _) => "it joins two addresses, and an event is about one",
+        (Action::Override, None) => "it has to name a category",
+        (Action::Override, Some(Category::Marketing)) => {
+            "nobody who opted out gets marketing: it names utility or authentication"
+        }
+        (Action::Retract, _) if details.batch == 0 => {
+            "it has to name the import that it takes back"
+        }
+        _ => return Ok(()),
+    };
+    Err(WriteError::Action { action: details.action, why })
 }
 
 fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {

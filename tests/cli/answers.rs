@@ -372,6 +372,14 @@ fn an_outside_list_counts_until_it_is_stale_and_consent_outranks_only_that() {
     let ran = place.run(&["check", listed, "--stale", "warn"]);
     assert!(ran.exits(0).contains("suppressed"));
     ran.says(&["the layer old is stale"]);
+    // A question sends nothing, and about the past less than nothing.
+    let ran = place.run(&["why", listed]);
+    assert!(ran.exits(0).contains("listed old"), "{}", ran.exits(0));
+    ran.says(&["the layer old is stale"]);
+    for at in [&[][..], &["--at", "2999-01-01"]] {
+        let why = [&["--json", "why", listed, "--category", "utility"], at].concat();
+        assert_eq!(place.run(&why).json()["verdict"], "allowed", "{at:?}");
+    }
     // What no registry can stop does not hang on its age.
     assert_eq!(verdicts(&["--category", "authentication"]), ["allowed", "allowed", "exempt"]);
 }

@@ -11,7 +11,7 @@ use optout::time::Timestamp;
 use serde_json::{Value, json};
 
 use super::{for_each_group, judge, open_reader, shown, warn_of_unknown_names};
-use crate::args::{Check, Why, moment};
+use crate::args::{Check, StaleChoice, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
 
@@ -26,7 +26,7 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
         // Standard input may come slowly: an opt-out of the meantime counts.
         reader.refresh()?;
         let checker = {
-            let judge = judge(&reader, &args.context, Timestamp::now(), output)?;
+            let judge = judge(&reader, &args.context, args.stale, Timestamp::now(), output)?;
             Checker::new(judge, args.region)
         };
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
@@ -88,7 +88,9 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
     };
     warn_of_unknown_names(&reader, &args.context, output)?;
-    let judge = judge(&reader, &args.context, Timestamp::now(), output)?;
+    // A question sends nothing: what is stale is said, not refused.
+    let now = Timestamp::now();
+    let judge = judge(&reader, &args.context, StaleChoice::Warn, now, output)?;
     let explanation = explain(&reader, &judge, key, at)?;
     if output.is_json() {
         output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;

@@ -125,13 +125,14 @@ fn scope_of(args: &ScopeArgs) -> Result<Scope, UsageError> {
 fn judge<'a>(
     reader: &'a Reader,
     args: &ContextArgs,
+    stale: StaleChoice,
     now: Timestamp,
     output: &Output,
 ) -> anyhow::Result<Judge<'a>> {
     let scope = scope_of(&args.scope)?;
     let category: Category =
         args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
-    let stale = match args.stale {
+    let stale = match stale {
         StaleChoice::Refuse => Stale::Refuse,
         StaleChoice::Warn => Stale::Accept,
     };

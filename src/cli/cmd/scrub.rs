@@ -28,7 +28,7 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
     let reader = open_reader(path, output)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     let now = Timestamp::now();
-    let judge = judge(&reader, &args.context, now, output)?;
+    let judge = judge(&reader, &args.context, args.stale, now, output)?;
     let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
     let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;

@@ -15,7 +15,7 @@ fn claims(tier: Tier, excepted: &[Category]) -> Claims {
 
 /// The decision and the name of the rule.
 fn named(policy: &Policy, ruling: Ruling) -> (Decision, &str) {
-    (ruling.decision, ruling.rule.map_or("", |id| &policy.rule(id).name))
+    (ruling.decision, ruling.rule.map_or("", |id| &policy.rule(id).unwrap().name))
 }
 
 /// The default rules with one of them replaced.
