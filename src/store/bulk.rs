@@ -5,10 +5,13 @@ use std::fmt;
 use rayon::prelude::*;
 
 use super::writer::TEXT_BYTES_MAX;
-use crate::journal::format::RECORD_ROWS_MAX;
 use crate::journal::{Row, Spelling, Subject};
 use crate::number::{Folding, Number, SubscriberKey, fold};
 use crate::time::Timestamp;
+
+/// Rows in one record of a list. Telling one subscriber's history means reading the records of his
+/// events; larger ones make the journal hardly smaller.
+const RECORD_ROWS: usize = 8_192;
 
 /// Opt-outs to be recorded together: numbers and spellings, compactly.
 #[derive(Default)]
@@ -152,7 +155,7 @@ impl Bulk {
         let mut at = 0;
         std::iter::from_fn(move || {
             let mut rows = Vec::new();
-            while at < self.rows.len() && rows.len() < RECORD_ROWS_MAX {
+            while at < self.rows.len() && rows.len() < RECORD_ROWS {
                 if self.rows[at].spelling == spelling {
                     rows.push(self.row(at, heads[at]));
                 }
