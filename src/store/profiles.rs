@@ -113,6 +113,7 @@ impl Profiles {
 #[serde(deny_unknown_fields)]
 struct StoredProfile {
     claims: Vec<StoredClaim>,
+    #[serde(default)]
     linked: bool,
 }
 
