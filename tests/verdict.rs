@@ -13,7 +13,7 @@ use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
 use optout::query::{Judge, Stale, explain};
 use optout::scrub::SuppressionSet;
-use optout::store::{Bulk, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
+use optout::store::{Bulk, Moment, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
 use optout::time::Timestamp;
 
 const SUBSCRIBERS: u64 = 6;
@@ -78,7 +78,11 @@ impl Life {
     }
 
     fn step(&mut self, random: &mut Random) {
-        self.now += 1;
+        // The clock is set back now and then.
+        self.now = match random.below(12) {
+            0 => 1.max(self.now - random.below(6) as i64),
+            _ => self.now + 1,
+        };
         let now = Timestamp::from_millis(self.now);
         match random.below(10) {
             0 => drop(self.writer.compact(now).unwrap()),
@@ -153,7 +157,7 @@ impl Life {
             assert_eq!(reader.claims(*key).unwrap(), claims);
             let expected = policy.on_claims(&claims, &context);
             assert_eq!(ruling, expected, "{context:?} {claims:?}");
-            let explanation = explain(reader, &judge, *key, None).unwrap();
+            let explanation = explain(&judge, *key).unwrap();
             assert_eq!((explanation.ruling, &explanation.claims), (expected, &claims));
             if !ruling.may_send() {
                 let behind = explanation.since.expect("an opt-out is behind it");
@@ -167,8 +171,17 @@ impl Life {
             let at = Timestamp::from_millis(random.below(self.now as u64 + 1) as i64);
             let known: Vec<Fact> =
                 facts.iter().filter(|fact| fact.received_at <= at).cloned().collect();
-            let then = explain(reader, &judge, *key, Some(at)).unwrap();
-            assert_eq!(then.ruling, policy.on_claims(&Claims::of(&known), &context));
+            let view = reader.at(Moment::Received(at)).unwrap();
+            let now = Timestamp::from_millis(self.now);
+            let judge =
+                Judge::new(&view, policy.clone(), context.clone(), now, Stale::Refuse).unwrap();
+            let then = explain(&judge, *key).unwrap();
+            let expected = policy.on_claims(&Claims::of(&known), &context);
+            assert_eq!(then.ruling, expected);
+            let mut ruling = [Ruling::UNANSWERED];
+            judge.judge_batch(&[*key], &mut ruling).unwrap();
+            assert_eq!(ruling, [expected], "{at} {known:?}");
+            assert_eq!(view.claims(*key).unwrap(), Claims::of(&known));
         }
     }
 }

@@ -19,6 +19,7 @@ mod generation;
 mod init;
 mod layout;
 mod manifest;
+mod past;
 mod profiles;
 mod reader;
 mod registry;
@@ -34,10 +35,11 @@ pub use bulk::{Bulk, BulkReport};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
+pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
     KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+    RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;

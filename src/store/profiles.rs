@@ -68,6 +68,11 @@ impl Profiles {
         self.list.get(id.0 as usize)
     }
 
+    /// What stands in a profile of this list.
+    pub(super) fn claims(&self, id: ProfileId) -> &Claims {
+        &self.get(id).expect("standings hold profiles of their own list").claims
+    }
+
     /// The profiles in their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Profile> {
         self.list.iter()

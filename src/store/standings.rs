@@ -37,8 +37,18 @@ pub(crate) struct Lens {
 }
 
 impl Lens {
+    /// The rulings on a list of profiles.
+    pub(super) fn new(profiles: &Profiles, policy: &Policy, context: &Context) -> Lens {
+        let by_profile: Vec<Ruling> =
+            profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
+        let mut of_claims = by_profile.iter().skip(1);
+        let first = of_claims.next().copied();
+        let uniform = first.filter(|first| of_claims.all(|it| it == first));
+        Lens { by_profile, uniform }
+    }
+
     /// What is not listed was added after the lens was made: it stays unanswered, suppressed.
-    fn of(&self, profile: ProfileId) -> Ruling {
+    pub(super) fn of(&self, profile: ProfileId) -> Ruling {
         self.by_profile.get(profile.0 as usize).copied().unwrap_or(Ruling::UNANSWERED)
     }
 }
@@ -136,6 +146,22 @@ impl Standings {
         count
     }
 
+    /// Number of subscribers who are opted out and whose newest event `counts`.
+    pub(super) fn opted_out_with(&self, counts: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
+        let layer = &self.generation.suppressed;
+        let mut count = 0;
+        for position in 0..layer.set.len() {
+            count += u64::from(counts(layer.head(position)?));
+        }
+        for (key, entry) in self.overlay.iter() {
+            if let Some(position) = layer.set.position(*key) {
+                count -= u64::from(counts(layer.head(position)?));
+            }
+            count += u64::from(entry.standing.opted_out && counts(entry.standing.head));
+        }
+        Ok(count)
+    }
+
     /// Takes a record of the journal in.
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
@@ -221,8 +247,7 @@ impl Standings {
 
     /// What stands in a profile.
     pub(super) fn claims(&self, profile: ProfileId) -> &Claims {
-        let profile = self.profiles.get(profile);
-        &profile.expect("standings hold profiles of their own list").claims
+        self.profiles.claims(profile)
     }
 
     /// The profile of somebody against whom nothing stands but this opt-out.
@@ -243,12 +268,7 @@ impl Standings {
 
     /// What a policy says of each profile for one message.
     pub(super) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
-        let by_profile: Vec<Ruling> =
-            self.profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
-        let mut of_claims = by_profile.iter().skip(1);
-        let first = of_claims.next().copied();
-        let uniform = first.filter(|first| of_claims.all(|it| it == first));
-        Lens { by_profile, uniform }
+        Lens::new(&self.profiles, policy, context)
     }
 
     /// The ruling on each key. Only those that are opted out of something need a second look.

@@ -10,7 +10,7 @@ use optout::query::{Checker, Explanation, Verdict, explain};
 use optout::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{for_each_group, judge, open_reader, shown, warn_of_unknown_names};
+use super::{for_each_group, judge, open_reader, open_reader_at, shown, warn_of_unknown_names};
 use crate::args::{Check, StaleChoice, Why, moment};
 use crate::exit::Exit;
 use crate::output::Output;
@@ -81,7 +81,7 @@ fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
 
 pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
     let at = moment(&args.at, &args.tz)?;
-    let reader = open_reader(path, output)?;
+    let reader = open_reader_at(path, at, output)?;
     let reading = NumberReader::new(args.region, reader.folding()).read(args.number.as_bytes());
     let (Some(number), Some(key)) = (reading.number, reading.key) else {
         let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
@@ -89,9 +89,9 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
     };
     warn_of_unknown_names(&reader, &args.context, output)?;
     // A question sends nothing: what is stale is said, not refused.
-    let now = Timestamp::now();
+    let now = at.unwrap_or_else(Timestamp::now);
     let judge = judge(&reader, &args.context, StaleChoice::Warn, now, output)?;
-    let explanation = explain(&reader, &judge, key, at)?;
+    let explanation = explain(&judge, key)?;
     if output.is_json() {
         output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;
         return Ok(Exit::Done);

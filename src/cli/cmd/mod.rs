@@ -20,7 +20,7 @@ use optout::event::Category;
 use optout::number::METADATA_RELEASE;
 use optout::policy::{self, Policy, Scope};
 use optout::query::{Judge, Stale};
-use optout::store::{Reader, Writer};
+use optout::store::{Moment, Reader, Writer};
 use optout::time::Timestamp;
 
 use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs, StaleChoice};
@@ -96,6 +96,15 @@ fn open_reader(path: &Path, output: &Output) -> anyhow::Result<Reader> {
     let reader = Reader::open(path)?;
     warn_of_other_metadata(&reader.manifest().metadata_release, output);
     Ok(reader)
+}
+
+/// Opens the store as it was at a moment, if there is one, otherwise as it is.
+fn open_reader_at(path: &Path, at: Option<Timestamp>, output: &Output) -> anyhow::Result<Reader> {
+    let reader = open_reader(path, output)?;
+    Ok(match at {
+        Some(at) => reader.at(Moment::Received(at))?,
+        None => reader,
+    })
 }
 
 /// Opens the store for recording.

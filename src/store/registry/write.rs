@@ -269,7 +269,7 @@ impl Reader {
     ) -> Result<RegistryReport, WriteError> {
         self.usable()?;
         let open = self.registries.iter().find(|it| it.name() == update.name.as_str());
-        let open = open.map(|it| it.inner.set.clone());
+        let open = open.and_then(|it| it.whole_set().cloned());
         let infos = &self.manifest.registries;
         Ok(Plan::new(&*self.disk, infos, open, update, contents, now)?.report)
     }
