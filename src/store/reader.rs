@@ -281,6 +281,17 @@ impl Reader {
         }
     }
 
+    /// The event since which a subscriber, about whom there is one, stands as he does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::opted_out_since`], and when no event is about him.
+    pub(crate) fn since(&self, key: SubscriberKey) -> Result<Event, StoreError> {
+        let standing = self.standing(key)?;
+        let event = standing.map(|it| self.journal.event(it.since)).transpose()?.flatten();
+        event.ok_or_else(|| self.dangling())
+    }
+
     /// When the standing of a subscriber who is opted out began, and by which source; `None` for
     /// everybody else.
     ///

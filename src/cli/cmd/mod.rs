@@ -1,6 +1,7 @@
 //! One file for each family of commands.
 
 mod check;
+mod diff;
 mod export;
 mod import;
 mod layers;
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
         Command::Layers(args) => layers::run(store_path(global)?, &args, output),
+        Command::Diff(args) => diff::run(global, &args, output),
         Command::Export(args) => export::run(store_path(global)?, &args, output),
         Command::Stats(args) => stats::run(store_path(global)?, &args, output),
         Command::Compact => store::compact(store_path(global)?, output),
