@@ -21,6 +21,7 @@ mod init;
 mod layout;
 mod linked;
 mod manifest;
+mod past;
 mod profiles;
 mod reader;
 mod registry;
@@ -36,10 +37,11 @@ pub use bulk::{Bulk, BulkReport};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
+pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
     KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+    RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;

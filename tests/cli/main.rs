@@ -6,6 +6,7 @@
 //! - `imports`: lists in.
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
+//! - `past`: scrub, check and why as of a moment, diff.
 //! - `answers`: export, stats, normalize, completions, man.
 //! - `faults`: full disks, closed pipes, files that change.
 
@@ -15,6 +16,7 @@ mod harness;
 mod ids;
 mod imports;
 mod layers;
+mod past;
 mod records;
 mod scrubs;
 mod stores;
