@@ -40,6 +40,8 @@ pub struct BulkReport {
     pub already: u64,
     /// Sequence of the last row.
     pub sequence: u64,
+    /// The import to which the rows belong; none when they belong to none, or nothing was recorded.
+    pub batch: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +54,8 @@ pub(super) struct BulkRow {
     arrival: u32,
     text_bytes: u16,
     spelling: u8,
+    /// Whether it takes back all that is known of the subscriber.
+    pub(super) empties: bool,
 }
 
 /// The spellings in the order in which a bulk's rows are recorded: those that need no text are
@@ -79,6 +83,7 @@ impl Bulk {
             arrival: self.rows.len() as u32,
             text_bytes: 0,
             spelling: 0,
+            empties: false,
         };
         match Spelling::of(number, raw) {
             Spelling::Plus => {}
@@ -93,6 +98,15 @@ impl Bulk {
             }
         }
         self.rows.push(row);
+    }
+
+    /// Adds a row that takes an import back; `empties` when nothing else is known of the
+    /// subscriber.
+    pub(super) fn push_retract(&mut self, number: Number, at: Timestamp, empties: bool) {
+        self.push(number, at, &number.to_string());
+        if let Some(row) = self.rows.last_mut() {
+            row.empties = empties;
+        }
     }
 
     /// Whether it has gathered so much that it should be recorded.

@@ -55,7 +55,7 @@ pub(super) struct Core {
     lock: Box<dyn Lock>,
     pub(super) manifest: Manifest,
     pub(super) journal: JournalWriter,
-    standings: Standings,
+    pub(super) standings: Standings,
     limits: Limits,
 }
 
@@ -355,6 +355,12 @@ impl Core {
         bulk.sort(self.manifest.folding());
         let heads = self.standings.heads(&bulk.keys)?;
         bulk.number_from(after + 1);
+        let mut named = details.clone();
+        if named.batch == Details::NEW_BATCH {
+            named.batch = after + 1;
+        }
+        let details = &named;
+        report.batch = Some(named.batch).filter(|&batch| batch != 0 && !bulk.is_empty());
         for spelling in SPELLINGS {
             for rows in bulk.rows_spelled(spelling, &heads) {
                 self.append(details, received_at, &rows)?;
@@ -376,7 +382,7 @@ impl Core {
     }
 
     /// How the subscribers of a bulk stand now that its rows are in the journal; counts the rows.
-    /// All rows are the same opt-out but for person and moment.
+    /// All rows are the same opt-out, or the same retract, but for person and moment.
     fn changes_of(
         &mut self,
         bulk: &Bulk,
@@ -397,9 +403,20 @@ impl Core {
             };
             let standing = match before {
                 None => Standing { opted_out: true, head, since, since_at, profile },
-                Some(it) if it.opted_out && self.standings.says_nothing(opt_out, it.profile) => {
+                Some(it)
+                    if opt_out.action == Action::OptOut
+                        && it.opted_out
+                        && self.standings.says_nothing(opt_out, it.profile) =>
+                {
                     Standing { head, ..it }
                 }
+                Some(_) if bulk.rows[begin].empties => Standing {
+                    opted_out: false,
+                    head,
+                    since: head,
+                    since_at,
+                    profile: ProfileId::NOTHING,
+                },
                 Some(_) => {
                     let decided = decide(&facts_of(self.journal.journal(), head)?);
                     self.standings.place(decided.expect("there is one event at least"))

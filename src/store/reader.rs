@@ -26,8 +26,8 @@ use crate::time::Timestamp;
 pub struct Reader {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) manifest: Arc<Manifest>,
-    journal: Journal,
-    standings: Standings,
+    pub(super) journal: Journal,
+    pub(super) standings: Standings,
     pub(super) registries: Arc<[Registry]>,
     failed: bool,
 }

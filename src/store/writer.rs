@@ -299,6 +299,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Whether the action says all that it needs to be recorded.
 fn check_action(details: &Details) -> Result<(), WriteError> {
     let why = match (details.action, details.category) {
+        _ if details.batch == Details::NEW_BATCH => "an import begins with a list",
         (Action::Link, _) => "it joins two addresses, and an event is about one",
         (Action::Override, None) => "it has to name a category",
         (Action::Override, Some(Category::Marketing)) => {
@@ -312,7 +313,7 @@ fn check_action(details: &Details) -> Result<(), WriteError> {
     Err(WriteError::Action { action: details.action, why })
 }
 
-fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
+pub(super) fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
     let texts = [
         ("channel", &*details.channel),
         ("sender", &details.sender),

@@ -186,7 +186,7 @@ fn counting(history: &[Event], address: &str, at: i64) -> Vec<Event> {
 }
 
 /// A retract takes back what its import recorded before it, and no other retract.
-fn takes_back(retract: &Event, event: &Event) -> bool {
+pub(crate) fn takes_back(retract: &Event, event: &Event) -> bool {
     retract.action == "retract"
         && event.action != "retract"
         && event.batch == retract.batch

@@ -5,19 +5,22 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use optout::disk::MemoryDisk;
+use optout::event::Details;
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Policy, Ruling};
 use optout::query::{Checker, Judge, Stale, Verdict as Answer, explain};
 use optout::scrub::{Input, Scrubber, Sinks, SuppressionSet};
 use optout::store::{
     Bulk, KeySorter, NewEvent, Outcome, Reader, RegistryContents, RegistryKind, RegistryUpdate,
-    Writer, init_on,
+    UndoReport, Writer, init_on,
 };
 
 use crate::cases;
 use crate::common::Random;
 use crate::histories::{context, decision, details, event, message, moment};
-use crate::rules::{Decision, Event, Layer, Message, Scope, Verdict, record, verdict};
+use crate::rules::{
+    Decision, Event, Layer, Message, Scope, Verdict, record, standing, takes_back, verdict,
+};
 
 const PEOPLE: usize = 120;
 const STEPS: u64 = 50;
@@ -40,6 +43,8 @@ struct Life {
     writer: Option<Writer>,
     histories: Vec<Vec<Event>>,
     layers: Vec<Layer>,
+    /// The imports so far.
+    batches: Vec<u64>,
     clock: i64,
 }
 
@@ -48,7 +53,14 @@ impl Life {
         let disk = MemoryDisk::new();
         init_on(&disk, Folding::default(), moment(0)).unwrap();
         let writer = Some(Writer::open_on(Arc::new(disk.clone())).unwrap());
-        Life { disk, writer, histories: vec![vec![]; PEOPLE], layers: vec![], clock: 1 }
+        Life {
+            disk,
+            writer,
+            histories: vec![vec![]; PEOPLE],
+            layers: vec![],
+            batches: vec![],
+            clock: 1,
+        }
     }
 
     fn writer(&self) -> &Writer {
@@ -69,6 +81,7 @@ impl Life {
             }
             3 | 4 => self.bulk(random),
             5 => self.list(random),
+            6 if !self.batches.is_empty() => self.undo(random),
             _ => self.append(random),
         }
     }
@@ -88,8 +101,8 @@ impl Life {
         if random.below(6) == 0 {
             event.message_id = format!("message {}", random.below(3));
         }
-        if random.below(4) == 0 {
-            event.batch = 1 + random.below(2);
+        if random.below(4) == 0 && !self.batches.is_empty() {
+            event.batch = self.batches[random.index(self.batches.len())];
             if random.below(4) == 0 {
                 event.action = "retract".to_owned();
             }
@@ -134,6 +147,10 @@ impl Life {
         shared.action = "opt-out".to_owned();
         (shared.category, shared.overrides) = (String::new(), false);
         shared.message_id = String::new();
+        let is_new = random.below(2) == 0;
+        if is_new {
+            shared.batch = self.writer().sequence() + 1;
+        }
         let mut bulk = Bulk::new();
         // Recorded in the order of the keys, which is that of the people.
         for person in 0..PEOPLE {
@@ -147,8 +164,62 @@ impl Life {
             let event = Event { sequence, address, occurred_at, ..shared.clone() };
             assert!(record(&mut self.histories[person], &event));
         }
-        let report = self.writer().append_bulk(&details(&shared), moment(now), &mut bulk).unwrap();
+        let mut details = details(&shared);
+        if is_new {
+            details.batch = Details::NEW_BATCH;
+        }
+        let report = self.writer().append_bulk(&details, moment(now), &mut bulk).unwrap();
         assert_eq!(report.sequence, self.writer().sequence());
+        let is_recorded = !bulk.is_empty();
+        assert_eq!(report.batch, Some(shared.batch).filter(|&it| it != 0 && is_recorded));
+        self.batches.extend(report.batch.filter(|_| is_new));
+    }
+
+    /// Takes an import back, and once more, which is nothing.
+    fn undo(&mut self, random: &mut Random) {
+        let now = self.now(random);
+        let batch = self.batches[random.index(self.batches.len())];
+        let plan = self.reader().plan_undo(batch).unwrap();
+        let mut retract = self.event(random, 0, now);
+        retract.action = "retract".to_owned();
+        (retract.batch, retract.occurred_at) = (batch, now);
+        (retract.category, retract.overrides) = (String::new(), false);
+        retract.message_id = String::new();
+        let mut counts = [0; 4];
+        let mut sequence = self.writer().sequence();
+        for person in 0..PEOPLE {
+            let history = &mut self.histories[person];
+            let is_taken_back = |it: &Event| history.iter().any(|other| takes_back(other, it));
+            let mut of_it = history.iter().filter(|it| it.batch == batch && it.action != "retract");
+            if of_it.all(is_taken_back) {
+                continue;
+            }
+            sequence += 1;
+            let address = address(person);
+            let is_opted_out = |it: &[Event]| !standing(it, &address, i64::MAX).is_empty();
+            let was = is_opted_out(history);
+            history.push(Event { sequence, address: address.clone(), ..retract.clone() });
+            let is = is_opted_out(history);
+            counts[0] += 1;
+            counts[if is {
+                2
+            } else if was {
+                1
+            } else {
+                3
+            }] += 1;
+        }
+        for (expected, sequence) in [(counts, sequence), ([0; 4], sequence)] {
+            let details = details(&retract);
+            let report = self.writer().undo_import(&details, moment(now)).unwrap();
+            let UndoReport { retracted, released, still_opted_out, not_listed, .. } = report;
+            assert_eq!([retracted, released, still_opted_out, not_listed], expected);
+            assert_eq!(report.sequence, sequence);
+            if expected == counts {
+                let sequence = plan.sequence;
+                assert_eq!(plan, UndoReport { sequence, ..report });
+            }
+        }
     }
 
     /// A new layer, or another list for one.
