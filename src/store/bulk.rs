@@ -44,6 +44,16 @@ pub struct BulkReport {
     pub batch: Option<u64>,
 }
 
+impl BulkReport {
+    /// Adds what became of the next bulk.
+    pub(super) fn add(&mut self, next: BulkReport) {
+        self.added += next.added;
+        self.already += next.already;
+        self.sequence = next.sequence;
+        self.batch = self.batch.or(next.batch);
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BulkRow {
     key: SubscriberKey,

@@ -34,6 +34,8 @@ pub(super) struct Limits {
     pub(super) compact_seals_bytes: u64,
     /// An active segment of this length is sealed before the next record.
     pub(super) segment_bytes: u64,
+    /// Retracts that are recorded at once when an import is taken back.
+    pub(super) undo_rows: usize,
 }
 
 impl Default for Limits {
@@ -44,6 +46,7 @@ impl Default for Limits {
             compact_after_events: 131_072,
             compact_seals_bytes: 4 << 20,
             segment_bytes: SEGMENT_BYTES_MAX,
+            undo_rows: Bulk::ROWS_MAX,
         }
     }
 }
@@ -56,7 +59,7 @@ pub(super) struct Core {
     pub(super) manifest: Manifest,
     pub(super) journal: JournalWriter,
     pub(super) standings: Standings,
-    limits: Limits,
+    pub(super) limits: Limits,
 }
 
 impl Core {
@@ -328,26 +331,40 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn append_bulk(
+    /// Records lists, each with its details, and syncs once unless they are large. Those that
+    /// begin an import begin the same one.
+    pub(super) fn append_bulks(
         &mut self,
-        details: &Details,
+        lists: &mut [(&Details, &mut Bulk)],
         received_at: Timestamp,
-        bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
         self.check()?;
         let before = self.sequence();
-        let result = self.try_append_bulk(details, received_at, bulk);
-        if result.is_err() {
-            self.give_up_past(before);
+        let mut total = BulkReport { sequence: before, ..BulkReport::default() };
+        let last = lists.len().saturating_sub(1);
+        for (place, (details, bulk)) in lists.iter_mut().enumerate() {
+            let mut details = details.clone();
+            if let Some(batch) = total.batch.filter(|_| details.batch == Details::NEW_BATCH) {
+                details.batch = batch;
+            }
+            let report = self.append_bulk(&details, received_at, bulk, place == last);
+            if report.is_err() {
+                self.give_up_past(before);
+            }
+            total.add(report?);
+            // Makes what it folds durable first.
+            self.compact_if_due(received_at)?;
         }
-        result
+        Ok(total)
     }
 
-    fn try_append_bulk(
+    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    fn append_bulk(
         &mut self,
         details: &Details,
         received_at: Timestamp,
         bulk: &mut Bulk,
+        sync: bool,
     ) -> Result<BulkReport, WriteError> {
         let after = self.journal.journal().sequence();
         let mut report = BulkReport::default();
@@ -366,13 +383,16 @@ impl Core {
                 self.append(details, received_at, &rows)?;
             }
         }
-        self.journal.sync()?;
+        let is_large = bulk.rows.len() as u64 >= self.limits.compact_after_events;
+        if sync || is_large {
+            self.journal.sync()?;
+        }
         let opt_out = Fact::new(details, after + 1, Timestamp::default(), received_at)?;
         let changes = self.changes_of(bulk, &heads, &opt_out, &mut report)?;
         report.sequence = self.journal.journal().sequence();
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
-        if bulk.rows.len() as u64 >= self.limits.compact_after_events {
+        if is_large {
             let changes = merge_changes(self.standings.changes()?, changes);
             self.fold(&changes, report.sequence, received_at)?;
         } else {

@@ -9,6 +9,9 @@
 //! undo, the next one completes it. Memory does not grow with the import: it is gone through in
 //! parts, each of which is recorded like a list.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 
 use super::bulk::Bulk;
@@ -132,6 +135,7 @@ impl Core {
         self.check()?;
         bulk.clear();
         let mut keys = Vec::new();
+        let undo_rows = self.limits.undo_rows;
         let reached = batch.visit(self.journal.journal(), &self.standings, from, |touched| {
             match touched.address {
                 Address::Number(number) => bulk.push_retract(number, received_at, touched.is_all),
@@ -141,16 +145,15 @@ impl Core {
                 }
             }
             keys.push(touched.key);
-            Ok(!bulk.is_full())
+            Ok(bulk.len() < undo_rows)
         })?;
         if !keys.is_empty() {
             let mut was = vec![false; keys.len()];
             let mut is = vec![false; keys.len()];
             self.standings.contains_batch(&keys, &mut was);
-            self.append_bulk(details, received_at, bulk)?;
+            self.append_bulks(&mut [(details, bulk)], received_at)?;
             self.standings.contains_batch(&keys, &mut is);
             was.into_iter().zip(is).for_each(|(was, is)| report.count(was, is));
-            self.compact_if_due(received_at)?;
         }
         Ok(reached)
     }

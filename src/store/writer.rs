@@ -218,15 +218,28 @@ impl Writer {
         received_at: Timestamp,
         bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
-        if details.action != Action::OptOut {
-            let why = "a list is one of opt-outs";
-            return Err(WriteError::Action { action: details.action, why });
+        self.append_bulks(&mut [(details, bulk)], received_at)
+    }
+
+    /// As [`Writer::append_bulk`], for several lists with details of their own. Those that begin
+    /// an import ([`Details::NEW_BATCH`]) begin the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::append_bulk`].
+    pub fn append_bulks(
+        &self,
+        lists: &mut [(&Details, &mut Bulk)],
+        received_at: Timestamp,
+    ) -> Result<BulkReport, WriteError> {
+        for (details, _) in lists.iter() {
+            if details.action != Action::OptOut {
+                let why = "a list is one of opt-outs";
+                return Err(WriteError::Action { action: details.action, why });
+            }
+            check_texts(details, "")?;
         }
-        check_texts(details, "")?;
-        let mut core = self.core();
-        let report = core.append_bulk(details, received_at, bulk)?;
-        core.compact_if_due(received_at)?;
-        Ok(report)
+        self.core().append_bulks(lists, received_at)
     }
 
     /// Folds the journal into a new generation. Readers go on meanwhile and afterwards.
