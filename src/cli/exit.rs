@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use optout::exchange::ImportError;
+use optout::exchange::{ImportError, TooMany};
 use optout::query::JudgeError;
 use optout::scrub::{OutputError, ScrubError};
 use optout::store::{StoreError, WriteError};
@@ -53,7 +53,7 @@ impl Exit {
         if cause.is::<UsageError>() {
             return Some(Exit::Usage);
         }
-        if cause.is::<Refusal>() {
+        if cause.is::<Refusal>() || cause.is::<TooMany>() {
             return Some(Exit::Refused);
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {

@@ -341,17 +341,21 @@ impl Core {
         self.check()?;
         let before = self.sequence();
         let mut total = BulkReport { sequence: before, ..BulkReport::default() };
+        let mut begun = None;
         let last = lists.len().saturating_sub(1);
         for (place, (details, bulk)) in lists.iter_mut().enumerate() {
             let mut details = details.clone();
-            if let Some(batch) = total.batch.filter(|_| details.batch == Details::NEW_BATCH) {
+            let begins = details.batch == Details::NEW_BATCH;
+            if let Some(batch) = begun.filter(|_| begins) {
                 details.batch = batch;
             }
             let report = self.append_bulk(&details, received_at, bulk, place == last);
             if report.is_err() {
                 self.give_up_past(before);
             }
-            total.add(report?);
+            let report = report?;
+            begun = begun.or(report.batch.filter(|_| begins));
+            total.add(report);
             // Makes what it folds durable first.
             self.compact_if_due(received_at)?;
         }

@@ -4,6 +4,7 @@
 //! - `stores`: init, compact, verify; stores that are missing, damaged, newer or held.
 //! - `records`: add, resubscribe, check, why.
 //! - `imports`: lists in.
+//! - `undo`: imports that are guarded, labelled, and taken back.
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
 //! - `answers`: export, stats, normalize, completions, man.
@@ -17,3 +18,4 @@ mod layers;
 mod records;
 mod scrubs;
 mod stores;
+mod undo;
