@@ -63,7 +63,7 @@ impl KeptInput {
     pub fn first(&self) -> Result<Input, ScrubError> {
         match &self.from {
             From::File { path, .. } => Input::open(path),
-            From::Copy(file) => self.from_its_start(file),
+            From::Copy(file) => self.rewound(file),
         }
     }
 
@@ -78,11 +78,11 @@ impl KeptInput {
                 opened.check_unchanged(opened.len_hint().unwrap_or_default())?;
                 Ok(opened)
             }
-            From::Copy(ref file) => self.from_its_start(file),
+            From::Copy(ref file) => self.rewound(file),
         }
     }
 
-    fn from_its_start(&self, file: &File) -> Result<Input, ScrubError> {
+    fn rewound(&self, file: &File) -> Result<Input, ScrubError> {
         let from_start = || {
             let mut file = file.try_clone()?;
             file.rewind()?;
