@@ -317,12 +317,16 @@ fn event_of(text: &str) -> (Details, i64) {
         "start" => Action::Resubscribe,
         "let" => Action::Override,
         "link" => Action::Link,
+        "undo" => Action::Retract,
         other => panic!("{other} is no event"),
     };
     let mut details = Details::new(action, Source::Keyword);
     let mut at = None;
     if action == Action::Override {
         details.category = Some(words.next().unwrap().parse().unwrap());
+    }
+    if action == Action::Retract {
+        details.batch = words.next().unwrap().parse().unwrap();
     }
     if words.next_if_eq(&"all").is_some() {
         details.tier = Tier::All;
@@ -333,6 +337,7 @@ fn event_of(text: &str) -> (Details, i64) {
             "from" => details.sender = words.next().unwrap().to_owned(),
             "of" => details.brand = words.next().unwrap().to_owned(),
             "by" => details.source = words.next().unwrap().parse().unwrap(),
+            "in" => details.batch = words.next().unwrap().parse().unwrap(),
             "ground" => details.ground = words.next().unwrap().parse().unwrap(),
             "override" => details.overrides = true,
             moment => at = Some(moment.strip_prefix('@').unwrap().parse().unwrap()),

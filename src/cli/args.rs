@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optout::event::{Ground, Source, Tier};
-use optout::exchange::RegistryFormat;
+use optout::exchange::{MaxAdded, RegistryFormat};
 use optout::number::Region;
 use optout::store::RegistryName;
 use optout::time::{Timestamp, Zone};
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Link(Link),
     /// Record lists of opt-outs
     Import(Import),
+    /// Take an import back: nobody is opted out by it any more
+    UndoImport(UndoImport),
     /// Take those who opted out out of recipient lists
     Scrub(Scrub),
     /// Say who may be messaged
@@ -237,6 +239,12 @@ pub(crate) struct Import {
     /// The column that has the region of each number
     #[arg(long, value_name = "NAME|INDEX")]
     pub(crate) region_column: Option<String>,
+    /// The column of the message template that each person answered; --template where it is empty
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) template_column: Option<String>,
+    /// The column of the campaign that each person answered; --campaign where it is empty
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) campaign_column: Option<String>,
     /// Write the rows that can't be read to this file, with line and reason
     #[arg(long, value_name = "FILE")]
     pub(crate) invalid: Option<PathBuf>,
@@ -250,10 +258,28 @@ pub(crate) struct Import {
     /// Record nothing, only count
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Refuse to add more than so many, such as 5000, or than such a share of those who are opted
+    /// out, such as 10%: the lists are counted first, and nothing is recorded when it is more
+    #[arg(long, value_name = "N|PERCENT")]
+    pub(crate) max_added: Option<MaxAdded>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+}
+
+/// Options of `undo-import`.
+#[derive(Debug, Args)]
+pub(crate) struct UndoImport {
+    /// The import, by the number that it answered: the sequence of its first event
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: u64,
+    /// Why it should not have been loaded
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Record nothing, only count
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Where help lists the options of layers.
@@ -272,7 +298,7 @@ pub(crate) struct RegistryArgs {
         help_heading = LAYER,
         requires = "as_of",
         conflicts_with_all = [
-            "at_column", "region_column", "at", "source", "sender", "brand", "tier", "word",
+            "at_column", "region_column", "template_column", "campaign_column", "max_added", "at", "source", "sender", "brand", "tier", "word",
             "campaign", "message_id", "note",
         ]
     )]

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use optout::exchange::ImportError;
+use optout::exchange::{ImportError, TooMany};
 use optout::query::{DiffError, JudgeError};
 use optout::scrub::{OutputError, ScrubError};
 use optout::store::{StoreError, WriteError};
@@ -56,7 +56,7 @@ impl Exit {
         if cause.is::<UsageError>() {
             return Some(Exit::Usage);
         }
-        if cause.is::<Refusal>() {
+        if cause.is::<Refusal>() || cause.is::<TooMany>() {
             return Some(Exit::Refused);
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
@@ -67,9 +67,10 @@ impl Exit {
                 WriteError::Locked { .. } => Some(Exit::Locked),
                 WriteError::NotEmpty { .. } => Some(Exit::Store),
                 // Texts come from options only: spellings are shortened before.
-                WriteError::Text { .. } | WriteError::Channel(_) | WriteError::Action { .. } => {
-                    Some(Exit::Usage)
-                }
+                WriteError::Text { .. }
+                | WriteError::Channel(_)
+                | WriteError::Action { .. }
+                | WriteError::Batch { .. } => Some(Exit::Usage),
                 WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
                 WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),

@@ -37,6 +37,7 @@
 mod engine;
 mod error;
 mod input;
+mod kept;
 pub mod output;
 mod report;
 mod set;
@@ -54,6 +55,7 @@ use crate::time::Timestamp;
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
+pub use kept::KeptInput;
 pub use report::{LayerUsed, Message, Report, ReportOptions};
 pub use set::{Origin, SuppressionSet};
 

@@ -163,6 +163,14 @@ pub enum WriteError {
         /// What is missing.
         why: &'static str,
     },
+    /// There is no such import to be taken back.
+    #[error("{batch} is no import: {why}; an import is named by the sequence of its first event")]
+    Batch {
+        /// What was to be taken back.
+        batch: u64,
+        /// What is there instead.
+        why: String,
+    },
     /// A text is too long or holds a NUL character.
     #[error("the {field} can't be recorded: it must be below {limit} bytes and without NUL")]
     Text {

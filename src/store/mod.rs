@@ -27,6 +27,7 @@ mod reader;
 mod registry;
 mod standing;
 mod standings;
+mod undo;
 mod verify;
 mod writer;
 
@@ -46,5 +47,6 @@ pub use registry::{
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;
 pub(crate) use standings::Lens;
+pub use undo::UndoReport;
 pub use verify::{Damage, VerifyReport, verify};
 pub use writer::{CompactReport, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX, Writer};

@@ -208,6 +208,7 @@ fn live(seed: u64, steps: usize) {
         compact_after_events: [2, 5, u64::MAX][seed as usize % 3],
         compact_seals_bytes: [1, 400, u64::MAX][seed as usize / 3 % 3],
         segment_bytes: [300, 2000, u64::MAX][seed as usize / 9 % 3],
+        ..Limits::default()
     };
     let open = |disk: &MemoryDisk| writer(disk).with_limits(limits);
     let mut store = open(&disk);

@@ -4,6 +4,7 @@
 //! - `stores`: init, compact, verify; stores that are missing, damaged, newer or held.
 //! - `records`: add, resubscribe, check, why.
 //! - `imports`: lists in.
+//! - `undo`: imports that are guarded, labelled, and taken back.
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
 //! - `past`: scrub, check and why as of a moment, diff.
@@ -20,3 +21,4 @@ mod past;
 mod records;
 mod scrubs;
 mod stores;
+mod undo;

@@ -173,6 +173,9 @@ fn event_line(event: &Event, asked: SubscriberKey) -> String {
     for (name, text) in named.into_iter().filter(|(_, text)| !text.is_empty()) {
         line.push_str(&format!(", {name} \"{}\"", shown(text.as_bytes())));
     }
+    if details.batch != 0 {
+        line.push_str(&format!(", import {}", details.batch));
+    }
     line
 }
 

@@ -10,6 +10,7 @@ mod record;
 mod scrub;
 mod stats;
 mod store;
+mod undo;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Override(args) => record::let_through(store_path(global)?, &args, output),
         Command::Link(args) => record::link(store_path(global)?, &args, output),
         Command::Import(args) => import::run(store_path(global)?, &args, output),
+        Command::UndoImport(args) => undo::run(store_path(global)?, &args, output),
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
