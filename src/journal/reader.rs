@@ -4,6 +4,7 @@
 //! opening and followed as it grows.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,7 @@ use super::index::{GrowingIndex, SealedIndex, find, message_hash};
 use super::record::Record;
 use super::recover::Stretch;
 use super::segment::{Cursor, End, Identity, Walked, read_header, walk};
-use crate::disk::{Disk, DiskFile, read_all};
+use crate::disk::{Disk, DiskError, DiskFile, read_all};
 use crate::event::{Event, Source};
 use crate::number::Folding;
 use crate::time::Timestamp;
@@ -310,6 +311,9 @@ impl Journal {
 
     /// Goes over to other revisions of sealed segments. What was read before is forgotten.
     pub(super) fn adopt(&mut self, revised: &[SegmentInfo]) {
+        if revised.is_empty() {
+            return;
+        }
         for segment in &mut self.sealed {
             if let Some(info) = revised.iter().find(|it| it.segment == segment.info.segment) {
                 let opened = OnceLock::new();
@@ -324,8 +328,13 @@ impl Journal {
         self.next_sequence - 1
     }
 
+    /// Whose journal it is.
+    pub fn identity(&self) -> JournalIdentity {
+        self.identity
+    }
+
     /// The directory that holds its segments.
-    pub fn path(&self) -> std::path::PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.disk.path_of("")
     }
 
@@ -360,6 +369,18 @@ impl Journal {
         let record = record.map(Arc::new);
         record.iter().for_each(|record| self.recent.put(record.clone()));
         Ok(record)
+    }
+
+    /// In which file the record of a sequence stands, and where in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn place_of(&self, sequence: u64) -> Result<Option<(PathBuf, u64)>, JournalError> {
+        self.with_entry(sequence, |entry, _, (segment, revision)| {
+            let name = revised_segment_name(segment, revision);
+            Ok((self.disk.path_of(&name), entry.offset.get()))
+        })
     }
 
     /// Where the event of a sequence came from, by the index alone.
@@ -462,6 +483,10 @@ impl Journal {
             return Ok(opened);
         }
         let info = &segment.info;
+        let file = match self.disk.open(&info.file()) {
+            Err(error) if error.is_missing() => return self.opened_revision(segment, error),
+            file => file?,
+        };
         let stored = self
             .disk
             .map(&info.index_file())
@@ -474,11 +499,29 @@ impl Journal {
                 SegmentIndex::Rebuilt(read.index)
             }
         };
-        let file = self.disk.open(&info.file())?;
         if file.len()? != info.bytes {
             let what = "the file's length is not the one that the manifest lists";
             return Err(damaged_sealed(&*self.disk, info, file.len()?, what));
         }
+        Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
+    }
+
+    /// Opens the revision that has taken the place of a segment since the manifest was read. It
+    /// tells the same of everybody but those who were erased, and of them it tells that.
+    fn opened_revision<'s>(
+        &self,
+        segment: &'s SealedSegment,
+        missing: DiskError,
+    ) -> Result<&'s OpenedSegment, JournalError> {
+        // The next one is complete: the one before it was removed after that.
+        let revision = segment.info.revision + 1;
+        let number = segment.info.segment;
+        let Ok(file) = self.disk.open(&revised_segment_name(number, revision)) else {
+            return Err(missing.into());
+        };
+        let stored = self.disk.map(&revised_index_name(number, revision)).ok();
+        let index = stored.and_then(|it| SealedIndex::open(it, self.identity.store, number));
+        let index = SegmentIndex::Stored(index.ok_or(missing)?);
         Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
     }
 

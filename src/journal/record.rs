@@ -505,64 +505,67 @@ impl Record {
         encode(out, seal, place, &self.details, self.received_at, &rows);
     }
 
-    /// The record without what `redaction` takes out; `None` when it takes nothing. Details that
-    /// only erased rows share go with them.
-    pub fn redacted(&self, redaction: &dyn Redaction) -> Option<Record> {
+    /// Whether it holds what `redaction` takes out.
+    pub fn holds(&self, redaction: &dyn Redaction) -> bool {
+        let is_in_row = |row| match redaction.fate(self, row) {
+            Fate::Erased => true,
+            Fate::Begins => self.previous(row) != 0,
+            Fate::Kept => self.plain(row, redaction).is_some(),
+        };
+        let mut texts = free_texts(&self.details).into_iter();
+        texts.any(|text| redaction.starred(text).is_some()) || (0..self.rows()).any(is_in_row)
+    }
+
+    /// The record without what `redaction` takes out. Details that only erased rows share go with
+    /// them.
+    pub fn redacted(&self, redaction: &dyn Redaction) -> Record {
         let mut left = self.clone();
-        let mut is_changed = false;
         for row in 0..self.rows() {
             let fate = redaction.fate(self, row);
             if fate == Fate::Kept {
-                is_changed |= left.respell(row, redaction);
+                if let Some(plain) = self.plain(row, redaction) {
+                    left.texts[row] = plain;
+                }
                 continue;
             }
-            is_changed |= left.previous(row) != 0 || fate == Fate::Erased;
-            if let Some(previous) = left.previous.get_mut(row) {
-                *previous = 0;
-            }
+            left.previous.get_mut(row).into_iter().for_each(|previous| *previous = 0);
             if fate == Fate::Erased {
                 left.subjects[row] = Subject::Erased;
                 left.texts.get_mut(row).into_iter().for_each(String::clear);
             }
         }
         if left.subjects.iter().all(|subject| *subject == Subject::Erased) {
-            let bare = bare(&self.details);
-            is_changed |= bare != self.details;
-            left.details = bare;
-        } else {
-            is_changed |= left.redact_details(redaction);
+            left.details = bare(&self.details);
         }
-        is_changed.then_some(left)
-    }
-
-    /// Writes a number in its plain form when its spelling holds what is to be taken out: a cell
-    /// with two numbers is the spelling of both.
-    fn respell(&mut self, row: usize, redaction: &dyn Redaction) -> bool {
-        let (Subject::Number(number), Some(text)) = (self.subjects[row], self.texts.get_mut(row))
-        else {
-            return false;
-        };
-        let plain = format!("+{}", number.get());
-        let holds = *text != plain && redaction.starred(text).is_some();
-        if holds {
-            *text = plain;
-        }
-        holds
-    }
-
-    /// Stars out of what others' details say freely. Scopes stay: they decide.
-    fn redact_details(&mut self, redaction: &dyn Redaction) -> bool {
-        let Details { word, campaign, template, message_id, operator, note, .. } =
-            &mut self.details;
-        let mut is_changed = false;
-        for text in [word, campaign, template, message_id, operator, note] {
+        for text in free_texts_mut(&mut left.details) {
             if let Some(starred) = redaction.starred(text) {
                 *text = starred;
-                is_changed = true;
             }
         }
-        is_changed
+        left
     }
+
+    /// The plain form of a number whose spelling holds what is to be taken out: a cell with two
+    /// numbers is the spelling of both.
+    fn plain(&self, row: usize, redaction: &dyn Redaction) -> Option<String> {
+        let (Subject::Number(number), Some(text)) = (self.subjects[row], self.texts.get(row))
+        else {
+            return None;
+        };
+        let plain = format!("+{}", number.get());
+        (*text != plain && redaction.starred(text).is_some()).then_some(plain)
+    }
+}
+
+/// What people wrote freely. Scopes are none of it: they decide.
+fn free_texts(details: &Details) -> [&String; 6] {
+    let Details { word, campaign, template, message_id, operator, note, .. } = details;
+    [word, campaign, template, message_id, operator, note]
+}
+
+fn free_texts_mut(details: &mut Details) -> [&mut String; 6] {
+    let Details { word, campaign, template, message_id, operator, note, .. } = details;
+    [word, campaign, template, message_id, operator, note]
 }
 
 /// What is to be taken out of records.

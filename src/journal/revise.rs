@@ -34,8 +34,8 @@ pub fn revise(
 ) -> Result<Option<SegmentInfo>, JournalError> {
     let mut changed = HashMap::new();
     let read = read_sealed(disk, identity, info, |record| {
-        if let Some(left) = record.redacted(redaction) {
-            changed.insert(record.first_sequence(), left);
+        if record.holds(redaction) {
+            changed.insert(record.first_sequence(), record.redacted(redaction));
         }
         Ok(())
     })?;

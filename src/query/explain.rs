@@ -50,7 +50,8 @@ pub fn explain(
     at: Option<Timestamp>,
 ) -> Result<Explanation, StoreError> {
     let mut events = reader.history(key)?;
-    events.retain(|event| at.is_none_or(|at| event.received_at <= at));
+    // What was known of somebody who was erased since can't be told: he counts as suppressed.
+    events.retain(|event| at.is_none_or(|at| event.received_at <= at) || event.is_tombstone());
     let facts = events.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
     let claims = Claims::of(&facts);
     let (layers, consented) = listed_in(reader, judge, key, at)?;

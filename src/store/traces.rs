@@ -1,0 +1,249 @@
+//! Where does a person's number stand in these bytes, however it is written?
+//!
+//! As digits, with blanks, dashes, dots, slashes and parentheses between them, nationally or with
+//! the calling code; as it was spelled when it was recorded; as an integer. Columns of differences
+//! are read, not searched: see [`Record::redacted`](crate::journal::Record::redacted).
+
+use std::ops::Range;
+
+use crate::number::{Number, SubscriberKey};
+
+/// Fewest digits that say whose number it is without its calling code.
+const NATIONAL_DIGITS_MIN: usize = 7;
+/// With so many digits a number is nobody else's, whatever digits stand before a blank in front.
+const NATIONAL_DIGITS_SURE: usize = 10;
+/// Smaller integers may as well be sequences, lengths and places.
+const INTEGER_MIN: u64 = 1_000_000_000;
+/// Signs between two digits of one number.
+const SIGNS_MAX: usize = 3;
+
+/// What the numbers of those who are forgotten look like.
+#[derive(Default)]
+pub(super) struct Traces {
+    digits: Vec<Digits>,
+    spellings: Vec<String>,
+    integers: Vec<[u8; 8]>,
+}
+
+/// A number by its digits.
+#[derive(PartialEq, Eq)]
+struct Digits {
+    code: Vec<u8>,
+    /// The digits behind the calling code, or all of them when those are too few.
+    national: Vec<u8>,
+}
+
+/// Where bytes can come from, which says what would be a chance hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bytes {
+    /// Texts: what people wrote.
+    Texts,
+    /// Files of ours that hold counts, lengths and checksums only.
+    Counts,
+}
+
+impl Traces {
+    /// Adds a number that is forgotten.
+    pub(super) fn add(&mut self, number: Number) {
+        let all = number.get().to_string().into_bytes();
+        let code = number.calling_code().to_string().into_bytes();
+        let national = all[code.len()..].to_vec();
+        let digits = match national.len() {
+            0..NATIONAL_DIGITS_MIN => Digits { code: Vec::new(), national: all },
+            _ => Digits { code, national },
+        };
+        if !self.digits.contains(&digits) {
+            self.digits.push(digits);
+        }
+        self.add_integer(number.get());
+    }
+
+    /// Adds the key of somebody who is forgotten.
+    pub(super) fn add_key(&mut self, key: SubscriberKey) {
+        match Number::from_e164(key.get()) {
+            Some(number) => self.add(number),
+            None => self.add_integer(key.get()),
+        }
+    }
+
+    fn add_integer(&mut self, value: u64) {
+        let forms = [value, value.swap_bytes()].map(u64::to_le_bytes);
+        if value >= INTEGER_MIN && !self.integers.contains(&forms[0]) {
+            self.integers.extend(forms);
+        }
+    }
+
+    /// Adds how a number was written, unless its digits tell that already. Short texts say too
+    /// little.
+    pub(super) fn add_spelling(&mut self, text: &str) {
+        let is_new = text.len() > NATIONAL_DIGITS_MIN && self.in_text(text).is_none();
+        if is_new {
+            self.spellings.push(text.to_owned());
+        }
+    }
+
+    /// The text with every trace starred out; `None` when it holds none.
+    pub(super) fn starred(&self, text: &str) -> Option<String> {
+        let mut left: Option<String> = None;
+        while let Some(found) = self.in_text(left.as_deref().unwrap_or(text)) {
+            let left = left.get_or_insert_with(|| text.to_owned());
+            left.replace_range(found.clone(), &"*".repeat(found.len()));
+        }
+        left
+    }
+
+    fn in_text(&self, text: &str) -> Option<Range<usize>> {
+        self.written(text.as_bytes(), Bytes::Texts)
+    }
+
+    /// The first trace in a piece of a file.
+    pub(super) fn find(&self, bytes: &[u8], of: Bytes) -> Option<usize> {
+        let integer = |form: &[u8; 8]| memchr::memmem::find(bytes, form);
+        let written = self.written(bytes, of).map(|found| found.start);
+        self.integers.iter().filter_map(integer).chain(written).min()
+    }
+
+    fn written(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {
+        let spelled = |text: &String| {
+            let at = memchr::memmem::find(bytes, text.as_bytes())?;
+            Some(at..at + text.len())
+        };
+        let digits = self.digits.iter().filter_map(|digits| digits.find(bytes, of));
+        digits.chain(self.spellings.iter().filter_map(spelled)).min_by_key(|found| found.start)
+    }
+}
+
+impl Digits {
+    fn find(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {
+        let begins = memchr::memchr_iter(self.national[0], bytes);
+        begins.filter_map(|at| self.at(bytes, at)).find(|found| self.is_meant(bytes, found, of))
+    }
+
+    /// Where the digits end that begin at `at`, if they are these.
+    fn at(&self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
+        let mut end = at + 1;
+        for digit in &self.national[1..] {
+            let signs = bytes[end..].iter().take(SIGNS_MAX + 1).take_while(|it| is_sign(**it));
+            end += signs.count();
+            if bytes.get(end) != Some(digit) {
+                return None;
+            }
+            end += 1;
+        }
+        // Further digits make it another number.
+        (!bytes.get(end).is_some_and(u8::is_ascii_digit)).then_some(at..end)
+    }
+
+    /// Whether what stands in front makes it no other number: nothing, the calling code, or what
+    /// is dialled before either.
+    fn is_meant(&self, bytes: &[u8], found: &Range<usize>, of: Bytes) -> bool {
+        let before = self.digits_before(&bytes[..found.start]);
+        let is_prefix = |text: &[u8]| matches!(text, b"" | b"0" | b"1" | b"8" | b"9" | b"01");
+        let trunk = matches!(&*before, b"044" | b"045") || is_prefix(&before);
+        let dialled = before.strip_prefix(b"011").unwrap_or(&before);
+        let zeros = dialled.iter().take_while(|digit| **digit == b'0').count();
+        let coded = dialled[zeros..].strip_prefix(&*self.code).is_some_and(is_prefix);
+        match of {
+            Bytes::Texts => trunk || coded,
+            Bytes::Counts => {
+                let is_sure = self.code.len() + self.national.len() >= NATIONAL_DIGITS_SURE;
+                is_sure && coded && !before.is_empty()
+            }
+        }
+    }
+
+    /// The digits in front of a place. A short number is looked at together with what stands
+    /// before a blank.
+    fn digits_before(&self, bytes: &[u8]) -> Vec<u8> {
+        const DIGITS_MAX: usize = 9;
+        let spans_signs = self.national.len() < NATIONAL_DIGITS_SURE;
+        let mut digits = Vec::new();
+        let mut signs = 0;
+        for &byte in bytes.iter().rev() {
+            match byte {
+                _ if digits.len() == DIGITS_MAX => break,
+                byte if byte.is_ascii_digit() => {
+                    digits.push(byte);
+                    signs = 0;
+                }
+                byte if spans_signs && is_sign(byte) && signs < SIGNS_MAX => signs += 1,
+                _ => break,
+            }
+        }
+        digits.reverse();
+        digits
+    }
+}
+
+fn is_sign(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn traces(number: u64) -> Traces {
+        let mut traces = Traces::default();
+        traces.add(Number::from_e164(number).unwrap());
+        traces
+    }
+
+    #[test]
+    fn a_number_is_found_however_it_is_written() {
+        let traces = traces(525_512_345_678);
+        for text in [
+            "+525512345678",
+            "525512345678",
+            "5215512345678",
+            "00525512345678",
+            "011525512345678",
+            "5512345678",
+            "0445512345678",
+            "call (55) 1234-5678, please",
+            "+52 55 1234 5678",
+            "2 55 1234.5678",
+            "a5512345678;5598765432",
+        ] {
+            assert!(traces.find(text.as_bytes(), Bytes::Texts).is_some(), "{text}");
+            let starred = traces.starred(text).unwrap();
+            assert!(traces.find(starred.as_bytes(), Bytes::Texts).is_none(), "{starred}");
+            assert_eq!(starred.len(), text.len());
+        }
+    }
+
+    #[test]
+    fn other_numbers_and_counts_are_left_alone() {
+        let mexican = traces(525_512_345_678);
+        for text in ["55123456789", "345512345678", "551234567", "wamid.995512345678901"] {
+            assert_eq!(mexican.starred(text), None, "{text}");
+        }
+        let short = traces(6_512_345_678);
+        for text in ["+525512345678", "55 1234 5678", "(55) 1234-5678"] {
+            assert_eq!(short.starred(text), None, "{text}");
+        }
+        assert!(short.starred("+65 1234 5678").is_some());
+        assert!(short.starred("1234 5678").is_some());
+        assert_eq!(short.find(b"\"bytes\": 12345678,", Bytes::Counts), None);
+        assert!(short.find(b"6512345678", Bytes::Counts).is_some());
+    }
+
+    #[test]
+    fn integers_are_found_in_either_order_of_bytes() {
+        let traces = traces(525_512_345_678);
+        for value in [525_512_345_678_u64, 525_512_345_678_u64.swap_bytes()] {
+            let form = value.to_le_bytes();
+            let bytes = [&[1, 2][..], &form, &[3]].concat();
+            assert_eq!(traces.find(&bytes, Bytes::Counts), Some(2));
+        }
+    }
+
+    #[test]
+    fn a_spelling_that_its_digits_do_not_tell_is_found_as_it_was() {
+        let mut traces = traces(525_512_345_678);
+        traces.add_spelling("５５１２３４５６７８");
+        traces.add_spelling("short");
+        assert!(traces.starred("tel. ５５１２３４５６７８!").is_some());
+        assert_eq!(traces.starred("short"), None);
+    }
+}
