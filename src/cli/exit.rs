@@ -64,9 +64,10 @@ impl Exit {
                 WriteError::Locked { .. } => Some(Exit::Locked),
                 WriteError::NotEmpty { .. } => Some(Exit::Store),
                 // Texts come from options only: spellings are shortened before.
-                WriteError::Text { .. } | WriteError::Channel(_) | WriteError::Action { .. } => {
-                    Some(Exit::Usage)
-                }
+                WriteError::Text { .. }
+                | WriteError::Channel(_)
+                | WriteError::Action { .. }
+                | WriteError::NamesForgotten { .. } => Some(Exit::Usage),
                 WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
                 WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),

@@ -382,9 +382,7 @@ impl Record {
                 is_id(row, key)
                     && self.text(row).is_some_and(|it| BusinessId::find(it.as_bytes()) == Some(it))
             }
-            Subject::Tombstone(key) => {
-                is_id(row, key) || Number::from_e164(key.get()).is_some()
-            }
+            Subject::Tombstone(key) => is_id(row, key) || Number::from_e164(key.get()).is_some(),
             Subject::Number(_) | Subject::Erased => true,
         };
         let is_paired = self.details.action != Action::Link || self.rows().is_multiple_of(2);

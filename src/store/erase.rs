@@ -220,9 +220,8 @@ impl Core {
         let before = self.sequence();
         let is_needed = |known: &Known| known.head == 0 || known.events > 0;
         let needed = known.iter().filter(|(_, known)| is_needed(known));
-        let mut kept: Vec<Kept> = needed
-            .map(|(&key, known)| Kept { key, head: known.head, facts: Vec::new() })
-            .collect();
+        let mut kept: Vec<Kept> =
+            needed.map(|(&key, known)| Kept { key, head: known.head, facts: Vec::new() }).collect();
         let everybody: BTreeSet<SubscriberKey> = kept.iter().map(|it| it.key).collect();
         self.append_tombstone(&mut kept, &everybody, details, now)?;
         for ((scope, tier), keys) in permanent(known, &everybody) {
@@ -353,10 +352,9 @@ impl Core {
         }
         for name in self.disk.list()? {
             let of = match Entry::of(&name) {
-                Entry::Manifest
-                | Entry::Index(..)
-                | Entry::Generation(_)
-                | Entry::Registry(_) => Bytes::Counts,
+                Entry::Manifest | Entry::Index(..) | Entry::Generation(_) | Entry::Registry(_) => {
+                    Bytes::Counts
+                }
                 _ => Bytes::Texts,
             };
             if let Some(offset) = search_file(&self.disk, &name, of, &forgotten.traces, report)? {

@@ -130,8 +130,12 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
 
 fn event_line(event: &Event) -> String {
     let details = &event.details;
+    let written = match event.is_tombstone() {
+        true => "everything before it was erased".to_owned(),
+        false => format!("written \"{}\"", shown(event.raw.as_bytes())),
+    };
     let mut line = format!(
-        "event  {}: {} ({}, {}) by {}, occurred {}, received {}, written \"{}\"",
+        "event  {}: {} ({}, {}) by {}, occurred {}, received {}, {written}",
         event.sequence,
         details.action,
         details.tier,
@@ -139,7 +143,6 @@ fn event_line(event: &Event) -> String {
         details.source,
         event.occurred_at,
         event.received_at,
-        shown(event.raw.as_bytes())
     );
     let named = [
         ("word", &details.word),

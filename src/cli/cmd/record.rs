@@ -74,12 +74,17 @@ pub(super) fn details(
     details.template = text(&args.template);
     details.message_id = text(&args.message_id);
     details.note = text(&args.note);
-    details.operator = std::env::var("SUDO_USER").or(std::env::var("USER")).unwrap_or_default();
+    details.operator = operator();
     details.tier = args.tier.unwrap_or(match action {
         Action::OptOut if is_stop_all(&details.word) => Tier::All,
         _ => Tier::Marketing,
     });
     Ok(details)
+}
+
+/// Who runs the command.
+pub(super) fn operator() -> String {
+    std::env::var("SUDO_USER").or(std::env::var("USER")).unwrap_or_default()
 }
 
 /// Whether the word asks for no message at all.
@@ -148,7 +153,7 @@ fn record(
 }
 
 /// Whatever can be read is recorded, however unlikely; whoever typed it should look again.
-fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
+pub(super) fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
     let doubt = match reading.status {
         Status::Parsed => "no number of that country is so long",
         _ if reading.ambiguous => "it can be read as two numbers, and both are recorded",
