@@ -158,7 +158,7 @@ impl Core {
             }
         }
         let before = self.sequence();
-        let kept = self.append_tombstones(&known, details, now);
+        let kept = self.append_tombstones(&people, &known, details, now);
         if kept.is_err() {
             self.give_up_past(before);
         }
@@ -213,16 +213,21 @@ impl Core {
     /// Durable when this returns. Until the history is dropped, the tombstone continues it.
     fn append_tombstones(
         &mut self,
+        people: &[SubscriberKey],
         known: &BTreeMap<SubscriberKey, Known>,
         details: &Details,
         now: Timestamp,
     ) -> Result<Vec<Kept>, WriteError> {
         let before = self.sequence();
-        let is_needed = |known: &Known| known.head == 0 || known.events > 0;
-        let needed = known.iter().filter(|(_, known)| is_needed(known));
-        let mut kept: Vec<Kept> =
-            needed.map(|(&key, known)| Kept { key, head: known.head, facts: Vec::new() }).collect();
-        let everybody: BTreeSet<SubscriberKey> = kept.iter().map(|it| it.key).collect();
+        let mut everybody = BTreeSet::new();
+        let is_needed = |key: &&SubscriberKey| {
+            let known = &known[key];
+            (known.head == 0 || known.events > 0) && everybody.insert(**key)
+        };
+        let needed = people.iter().filter(is_needed);
+        let mut kept: Vec<Kept> = needed
+            .map(|&key| Kept { key, head: known[&key].head, facts: Vec::new() })
+            .collect();
         self.append_tombstone(&mut kept, &everybody, details, now)?;
         for ((scope, tier), keys) in permanent(known, &everybody) {
             let mut details = details.clone();

@@ -3,6 +3,7 @@
 //!
 //! - `stores`: init, compact, verify; stores that are missing, damaged, newer or held.
 //! - `records`: add, resubscribe, check, why.
+//! - `erasures`: erase, and what the others say of the erased.
 //! - `imports`: lists in.
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
@@ -10,6 +11,7 @@
 //! - `faults`: full disks, closed pipes, files that change.
 
 mod answers;
+mod erasures;
 mod faults;
 mod harness;
 mod imports;
