@@ -225,9 +225,8 @@ impl Core {
             (known.head == 0 || known.events > 0) && everybody.insert(**key)
         };
         let needed = people.iter().filter(is_needed);
-        let mut kept: Vec<Kept> = needed
-            .map(|&key| Kept { key, head: known[&key].head, facts: Vec::new() })
-            .collect();
+        let mut kept: Vec<Kept> =
+            needed.map(|&key| Kept { key, head: known[&key].head, facts: Vec::new() }).collect();
         self.append_tombstone(&mut kept, &everybody, details, now)?;
         for ((scope, tier), keys) in permanent(known, &everybody) {
             let mut details = details.clone();

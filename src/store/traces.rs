@@ -4,6 +4,7 @@
 //! the calling code; as it was spelled when it was recorded; as an integer. Columns of differences
 //! are read, not searched: see [`Record::redacted`](crate::journal::Record::redacted).
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::number::{Number, SubscriberKey};
@@ -12,17 +13,24 @@ use crate::number::{Number, SubscriberKey};
 const NATIONAL_DIGITS_MIN: usize = 7;
 /// With so many digits a number is nobody else's, whatever digits stand before a blank in front.
 const NATIONAL_DIGITS_SURE: usize = 10;
+/// Numbers are looked up by their first digits; a shorter one can't be told from a count.
+const FIRST_DIGITS: usize = 6;
 /// Smaller integers may as well be sequences, lengths and places.
 const INTEGER_MIN: u64 = 1_000_000_000;
 /// Signs between two digits of one number.
 const SIGNS_MAX: usize = 3;
 
-/// What the numbers of those who are forgotten look like.
-#[derive(Default)]
+/// What the numbers of those who are forgotten look like. One pass over some bytes looks for all
+/// of them.
 pub(super) struct Traces {
     digits: Vec<Digits>,
+    /// Places in `digits` by the first of them.
+    by_first: HashMap<u32, Vec<usize>>,
     spellings: Vec<String>,
-    integers: Vec<[u8; 8]>,
+    /// As they are read from little-endian bytes.
+    integers: HashSet<u64>,
+    /// For each two bytes whether an integer begins with them.
+    may_begin: Vec<bool>,
 }
 
 /// A number by its digits.
@@ -31,6 +39,18 @@ struct Digits {
     code: Vec<u8>,
     /// The digits behind the calling code, or all of them when those are too few.
     national: Vec<u8>,
+}
+
+impl Default for Traces {
+    fn default() -> Traces {
+        Traces {
+            digits: Vec::new(),
+            by_first: HashMap::new(),
+            spellings: Vec::new(),
+            integers: HashSet::new(),
+            may_begin: vec![false; 1 << 16],
+        }
+    }
 }
 
 /// Where bytes can come from, which says what would be a chance hit.
@@ -52,8 +72,12 @@ impl Traces {
             0..NATIONAL_DIGITS_MIN => Digits { code: Vec::new(), national: all },
             _ => Digits { code, national },
         };
-        if !self.digits.contains(&digits) {
-            self.digits.push(digits);
+        if let Some(first) = first_digits(&digits.national) {
+            let same = self.by_first.entry(first).or_default();
+            if !same.iter().any(|&place| self.digits[place] == digits) {
+                same.push(self.digits.len());
+                self.digits.push(digits);
+            }
         }
         self.add_integer(number.get());
     }
@@ -67,9 +91,11 @@ impl Traces {
     }
 
     fn add_integer(&mut self, value: u64) {
-        let forms = [value, value.swap_bytes()].map(u64::to_le_bytes);
-        if value >= INTEGER_MIN && !self.integers.contains(&forms[0]) {
-            self.integers.extend(forms);
+        if value >= INTEGER_MIN {
+            for form in [value, value.swap_bytes()] {
+                self.integers.insert(form);
+                self.may_begin[usize::from(form as u16)] = true;
+            }
         }
     }
 
@@ -98,9 +124,17 @@ impl Traces {
 
     /// The first trace in a piece of a file.
     pub(super) fn find(&self, bytes: &[u8], of: Bytes) -> Option<usize> {
-        let integer = |form: &[u8; 8]| memchr::memmem::find(bytes, form);
         let written = self.written(bytes, of).map(|found| found.start);
-        self.integers.iter().filter_map(integer).chain(written).min()
+        self.integer(bytes).into_iter().chain(written).min()
+    }
+
+    fn integer(&self, bytes: &[u8]) -> Option<usize> {
+        bytes.windows(size_of::<u64>()).position(|window| {
+            self.may_begin[usize::from(u16::from_le_bytes([window[0], window[1]]))]
+                && window
+                    .try_into()
+                    .is_ok_and(|window| self.integers.contains(&u64::from_le_bytes(window)))
+        })
     }
 
     fn written(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {
@@ -108,22 +142,43 @@ impl Traces {
             let at = memchr::memmem::find(bytes, text.as_bytes())?;
             Some(at..at + text.len())
         };
-        let digits = self.digits.iter().filter_map(|digits| digits.find(bytes, of));
+        let digits = self.as_digits(bytes, of).into_iter();
         digits.chain(self.spellings.iter().filter_map(spelled)).min_by_key(|found| found.start)
+    }
+
+    fn as_digits(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {
+        let begins = (0..bytes.len()).filter(|&at| bytes[at].is_ascii_digit());
+        let at = |at: usize| {
+            let same = self.by_first.get(&first_digits(&bytes[at..])?)?;
+            let found = same.iter().filter_map(|&place| {
+                let digits = &self.digits[place];
+                digits.at(bytes, at).filter(|found| digits.is_meant(bytes, found, of))
+            });
+            found.min_by_key(|found| found.end)
+        };
+        begins.filter_map(at).next()
     }
 }
 
-impl Digits {
-    fn find(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {
-        let begins = memchr::memchr_iter(self.national[0], bytes);
-        begins.filter_map(|at| self.at(bytes, at)).find(|found| self.is_meant(bytes, found, of))
+/// The digits with which a number begins, with signs between them.
+fn first_digits(bytes: &[u8]) -> Option<u32> {
+    let mut first = 0;
+    let mut at = 0;
+    for _ in 0..FIRST_DIGITS {
+        let signs = bytes[at..].iter().take(SIGNS_MAX).take_while(|it| is_sign(**it)).count();
+        let digit = bytes.get(at + signs).filter(|it| it.is_ascii_digit())?;
+        first = first * 10 + u32::from(digit - b'0');
+        at += signs + 1;
     }
+    Some(first)
+}
 
+impl Digits {
     /// Where the digits end that begin at `at`, if they are these.
     fn at(&self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
         let mut end = at + 1;
         for digit in &self.national[1..] {
-            let signs = bytes[end..].iter().take(SIGNS_MAX + 1).take_while(|it| is_sign(**it));
+            let signs = bytes[end..].iter().take(SIGNS_MAX).take_while(|it| is_sign(**it));
             end += signs.count();
             if bytes.get(end) != Some(digit) {
                 return None;
