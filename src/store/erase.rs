@@ -145,11 +145,14 @@ impl Core {
         now: Timestamp,
     ) -> Result<EraseReport, WriteError> {
         self.check()?;
+        if request.numbers.is_empty() {
+            return Ok(EraseReport::default());
+        }
         let folding = self.folding();
         // Everything that is about one person: of linked addresses, the keys of all.
         let people: Vec<SubscriberKey> =
             request.numbers.iter().map(|&number| fold(number, folding)).collect();
-        let mut traces = Traces::default();
+        let mut traces = Traces::new(folding);
         request.numbers.iter().for_each(|&number| traces.add(number));
         let known = self.known(&people, &mut traces)?;
         for (field, text) in [("operator", &details.operator), ("reason", &details.note)] {

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::number::{Number, SubscriberKey};
+use crate::number::{Folding, Number, SubscriberKey, fold};
 
 /// Fewest digits that say whose number it is without its calling code.
 const NATIONAL_DIGITS_MIN: usize = 7;
@@ -23,6 +23,7 @@ const SIGNS_MAX: usize = 3;
 /// What the numbers of those who are forgotten look like. One pass over some bytes looks for all
 /// of them.
 pub(super) struct Traces {
+    folding: Folding,
     digits: Vec<Digits>,
     /// Places in `digits` by the first of them.
     by_first: HashMap<u32, Vec<usize>>,
@@ -39,18 +40,8 @@ struct Digits {
     code: Vec<u8>,
     /// The digits behind the calling code, or all of them when those are too few.
     national: Vec<u8>,
-}
-
-impl Default for Traces {
-    fn default() -> Traces {
-        Traces {
-            digits: Vec::new(),
-            by_first: HashMap::new(),
-            spellings: Vec::new(),
-            integers: HashSet::new(),
-            may_begin: vec![false; 1 << 16],
-        }
-    }
+    key: SubscriberKey,
+    folding: Folding,
 }
 
 /// Where bytes can come from, which says what would be a chance hit.
@@ -63,15 +54,29 @@ pub(super) enum Bytes {
 }
 
 impl Traces {
+    /// Of nobody yet, in a store that folds numbers so.
+    pub(super) fn new(folding: Folding) -> Traces {
+        Traces {
+            folding,
+            digits: Vec::new(),
+            by_first: HashMap::new(),
+            spellings: Vec::new(),
+            integers: HashSet::new(),
+            may_begin: vec![false; 1 << 16],
+        }
+    }
+
     /// Adds a number that is forgotten.
     pub(super) fn add(&mut self, number: Number) {
         let all = number.get().to_string().into_bytes();
         let code = number.calling_code().to_string().into_bytes();
         let national = all[code.len()..].to_vec();
-        let digits = match national.len() {
-            0..NATIONAL_DIGITS_MIN => Digits { code: Vec::new(), national: all },
-            _ => Digits { code, national },
+        let (code, national) = match national.len() {
+            0..NATIONAL_DIGITS_MIN => (Vec::new(), all),
+            _ => (code, national),
         };
+        let folding = self.folding;
+        let digits = Digits { code, national, key: fold(number, folding), folding };
         if let Some(first) = first_digits(&digits.national) {
             let same = self.by_first.entry(first).or_default();
             if !same.iter().any(|&place| self.digits[place] == digits) {
@@ -100,10 +105,11 @@ impl Traces {
     }
 
     /// Adds how a number was written, unless its digits tell that already. Short texts say too
-    /// little.
+    /// little, and digits that only a region made his may be another number elsewhere.
     pub(super) fn add_spelling(&mut self, text: &str) {
-        let is_new = text.len() > NATIONAL_DIGITS_MIN && self.in_text(text).is_none();
-        if is_new {
+        let is_odd = |byte: u8| !byte.is_ascii_digit() && !is_sign(byte) && byte != b'+';
+        let says_enough = text.len() > NATIONAL_DIGITS_MIN && text.bytes().any(is_odd);
+        if says_enough && self.in_text(text).is_none() {
             self.spellings.push(text.to_owned());
         }
     }
@@ -189,44 +195,67 @@ impl Digits {
         (!bytes.get(end).is_some_and(u8::is_ascii_digit)).then_some(at..end)
     }
 
-    /// Whether what stands in front makes it no other number: nothing, the calling code, or what
-    /// is dialled before either.
+    /// Whether what stands in front makes it no other number. Behind a plus it is his only with his
+    /// calling code; so it is without one, or nationally: behind nothing or a trunk prefix.
     fn is_meant(&self, bytes: &[u8], found: &Range<usize>, of: Bytes) -> bool {
-        let before = self.digits_before(&bytes[..found.start]);
-        let is_prefix = |text: &[u8]| matches!(text, b"" | b"0" | b"1" | b"8" | b"9" | b"01");
-        let trunk = matches!(&*before, b"044" | b"045") || is_prefix(&before);
-        let dialled = before.strip_prefix(b"011").unwrap_or(&before);
-        let zeros = dialled.iter().take_while(|digit| **digit == b'0').count();
-        let coded = dialled[zeros..].strip_prefix(&*self.code).is_some_and(is_prefix);
-        match of {
-            Bytes::Texts => trunk || coded,
-            Bytes::Counts => {
-                let is_sure = self.code.len() + self.national.len() >= NATIONAL_DIGITS_SURE;
-                is_sure && coded && !before.is_empty()
-            }
+        let near = Before::of(&bytes[..found.start], false);
+        let far = Before::of(&bytes[..found.start], true);
+        if of == Bytes::Counts {
+            let is_sure = self.code.len() + self.national.len() >= NATIONAL_DIGITS_SURE;
+            return is_sure && !near.digits.is_empty() && self.is_his(&near.digits);
         }
+        if far.plus {
+            return self.is_his(&far.digits);
+        }
+        let is_national = matches!(&*near.digits, b"" | b"0" | b"01" | b"044" | b"045");
+        let is_alone = far.digits.len() == near.digits.len();
+        let is_sure = is_alone || self.national.len() >= NATIONAL_DIGITS_SURE;
+        (is_national && is_sure)
+            || [near, far].iter().any(|it| {
+                let dialled = it.digits.strip_prefix(b"011").unwrap_or(&it.digits);
+                let zeros = dialled.iter().take_while(|digit| **digit == b'0').count();
+                self.is_his(&dialled[zeros..])
+            })
     }
 
-    /// The digits in front of a place. A short number is looked at together with what stands
-    /// before a blank.
-    fn digits_before(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Whether these digits and his national ones are a number of his, in whatever form.
+    fn is_his(&self, before: &[u8]) -> bool {
+        let digits = [before, &self.national].concat();
+        let value = std::str::from_utf8(&digits).ok().and_then(|it| it.parse().ok());
+        let number = value.and_then(Number::from_e164);
+        number.is_some_and(|number| fold(number, self.folding) == self.key)
+    }
+}
+
+/// What stands in front of some digits.
+struct Before {
+    digits: Vec<u8>,
+    /// Whether a plus stands before these.
+    plus: bool,
+}
+
+impl Before {
+    /// With `spans_signs` also the digits before a blank or another sign.
+    fn of(bytes: &[u8], spans_signs: bool) -> Before {
         const DIGITS_MAX: usize = 9;
-        let spans_signs = self.national.len() < NATIONAL_DIGITS_SURE;
         let mut digits = Vec::new();
         let mut signs = 0;
+        let mut plus = false;
         for &byte in bytes.iter().rev() {
             match byte {
-                _ if digits.len() == DIGITS_MAX => break,
-                byte if byte.is_ascii_digit() => {
+                byte if byte.is_ascii_digit() && digits.len() < DIGITS_MAX => {
                     digits.push(byte);
                     signs = 0;
                 }
                 byte if spans_signs && is_sign(byte) && signs < SIGNS_MAX => signs += 1,
-                _ => break,
+                byte => {
+                    plus = byte == b'+';
+                    break;
+                }
             }
         }
         digits.reverse();
-        digits
+        Before { digits, plus }
     }
 }
 
@@ -239,7 +268,7 @@ mod tests {
     use super::*;
 
     fn traces(number: u64) -> Traces {
-        let mut traces = Traces::default();
+        let mut traces = Traces::new(Folding::default());
         traces.add(Number::from_e164(number).unwrap());
         traces
     }
@@ -257,6 +286,7 @@ mod tests {
             "0445512345678",
             "call (55) 1234-5678, please",
             "+52 55 1234 5678",
+            "+52 1 55 1234 5678",
             "2 55 1234.5678",
             "a5512345678;5598765432",
         ] {
@@ -270,9 +300,23 @@ mod tests {
     #[test]
     fn other_numbers_and_counts_are_left_alone() {
         let mexican = traces(525_512_345_678);
-        for text in ["55123456789", "345512345678", "551234567", "wamid.995512345678901"] {
+        for text in [
+            "55123456789",
+            "345512345678",
+            "551234567",
+            "wamid.995512345678901",
+            // An American, a Cambodian and a Brazilian.
+            "+15512345678",
+            "+1 (551) 234-5678",
+            "15512345678",
+            "85512345678",
+            "+5512345678",
+        ] {
             assert_eq!(mexican.starred(text), None, "{text}");
         }
+        let german = traces(49_123_456_789);
+        assert_eq!(german.starred("+49 91234 56789"), None);
+        assert!(german.starred("+49 1234 56789").is_some());
         let short = traces(6_512_345_678);
         for text in ["+525512345678", "55 1234 5678", "(55) 1234-5678"] {
             assert_eq!(short.starred(text), None, "{text}");
@@ -298,7 +342,9 @@ mod tests {
         let mut traces = traces(525_512_345_678);
         traces.add_spelling("５５１２３４５６７８");
         traces.add_spelling("short");
+        traces.add_spelling("15512345678");
         assert!(traces.starred("tel. ５５１２３４５６７８!").is_some());
         assert_eq!(traces.starred("short"), None);
+        assert_eq!(traces.starred("+15512345678"), None);
     }
 }
