@@ -6,7 +6,7 @@
 //! the moment are decided again from those before it; they alone take memory.
 //!
 //! Promises: a view answers as a store would that holds the known events and no others, whatever
-//! was folded since; later events never change it. Who has to be decided again is found out when
+//! was folded since; later events never change it, but for erasures, which silence at every moment. Who has to be decided again is found out when
 //! the first answer needs it, so that one person's history costs no look at everybody's. Leaves
 //! to others: what a view means for a message.
 
@@ -23,7 +23,7 @@ use super::reader::Reader;
 use super::registry::{Registry, open_as_of};
 use super::standing::{Decided, Standing, decide, fact_of_row};
 use super::standings::{Lens, Standings};
-use crate::journal::{Journal, Record, Span};
+use crate::journal::{Journal, Record, Span, Subject};
 use crate::number::SubscriberKey;
 use crate::policy::{Claims, Context, Policy, Ruling};
 use crate::time::Timestamp;
@@ -249,7 +249,8 @@ impl Past {
     }
 
     /// The keys of which some events are known and others not: somewhere in their history a known
-    /// one comes next to one that is not.
+    /// one comes next to one that is not. Also those of people who were erased since: what was
+    /// known of them can't be told any more, and they count as suppressed at any moment.
     fn divided(&self, journal: &Journal) -> Result<Vec<SubscriberKey>, StoreError> {
         let mut keys = Vec::new();
         let Some(first) = self.unknown.first() else { return Ok(keys) };
@@ -261,7 +262,8 @@ impl Past {
                 for row in 0..record.rows() {
                     let (sequence, previous) =
                         (record.first_sequence() + row as u64, record.previous(row));
-                    if previous != 0 && self.knows(previous) != self.knows(sequence) {
+                    let is_divided = previous != 0 && self.knows(previous) != self.knows(sequence);
+                    if is_divided || (is_tombstone(record, row) && !self.knows(sequence)) {
                         keys.extend(record.key(row, folding));
                     }
                 }
@@ -285,7 +287,7 @@ impl Past {
             |key| present.head(key),
             |record, row| {
                 let sequence = record.first_sequence() + row as u64;
-                let is_known = self.knows(sequence);
+                let is_known = self.knows(sequence) || is_tombstone(record, row);
                 if is_known {
                     facts.push(fact_of_row(journal, record, row)?);
                     if record.key(row, journal.folding()) == Some(key) {
@@ -297,6 +299,10 @@ impl Past {
         )?;
         Ok(decide(&facts).filter(|_| head > 0).map(|decided| Decided { head, ..decided }))
     }
+}
+
+fn is_tombstone(record: &Record, row: usize) -> bool {
+    matches!(record.subjects()[row], Subject::Tombstone(_))
 }
 
 /// The sequences of all events that were received after a moment, by the indexes alone.

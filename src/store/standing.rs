@@ -100,6 +100,11 @@ pub(super) fn follow(
             StoreError::Journal(JournalError::Damaged { file: journal.path(), offset: 0, what })
         })?;
         let row = (sequence - record.first_sequence()) as usize;
+        if record.key(row, journal.folding()).is_none() {
+            let what = "a history leads to an event that was erased";
+            let file = journal.path();
+            return Err(StoreError::Journal(JournalError::Damaged { file, offset: 0, what }));
+        }
         visit(&record, row)?;
         // `Record::decode` refuses a link that does not lead back, so that this ends.
         sequence = record.previous(row);
