@@ -337,14 +337,14 @@ impl Standings {
     }
 
     /// The keys and those of all addresses that are linked with one of them: ascending, none
-    /// twice.
+    /// twice. Not sorted in parallel: a thread that waits for parts takes other work up, which may
+    /// be a question to the view of the past for which this is done.
     pub(super) fn with_linked(
         &self,
         journal: &Journal,
         mut keys: Vec<SubscriberKey>,
     ) -> Result<Vec<SubscriberKey>, StoreError> {
-        use rayon::slice::ParallelSliceMut;
-        keys.par_sort_unstable();
+        keys.sort_unstable();
         keys.dedup();
         if !self.profiles.iter().any(|profile| profile.linked) {
             return Ok(keys);
@@ -357,7 +357,7 @@ impl Standings {
             }
         }
         keys.append(&mut linked);
-        keys.par_sort_unstable();
+        keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }

@@ -392,6 +392,39 @@ fn random_lives_answer_as_the_model_does() {
     }
 }
 
+/// A list that is imported twice: everybody has events on both sides, and stood as today.
+#[test]
+fn a_view_of_the_time_before_a_second_import_is_the_same_for_all_threads() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let details = Details::new(Action::OptOut, Source::Import);
+    let rows: Vec<(u64, i64)> = (0..3000).map(|index| (index, index as i64)).collect();
+    for _ in 0..2 {
+        store.append_bulk(&details, NOW, &mut bulk_of(&rows)).unwrap();
+    }
+    store.append(vec![event(7, Action::Resubscribe, 9000)], NOW).unwrap();
+    store.append(vec![event(3000, Action::OptOut, 1)], NOW).unwrap();
+    let reader = reader(&disk);
+    let view = reader.at(Moment::Sequence(3000)).unwrap();
+    let keys: Vec<SubscriberKey> = (0..=3000).map(key).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut found = vec![false; keys.len()];
+                view.contains_batch(&keys, &mut found).unwrap();
+                assert!(found[..3000].iter().all(|&found| found) && !found[3000]);
+            });
+        }
+    });
+    assert_eq!((view.len().unwrap(), reader.len().unwrap()), (3000, 3000));
+    for &key in &keys[..3000] {
+        let standing = view.standing(key).unwrap().unwrap();
+        assert_eq!(standing.head, standing.since);
+        assert!(standing.head <= 3000 && view.history(key).unwrap().len() == 1);
+    }
+    assert_eq!(view.standing(keys[3000]).unwrap(), None);
+}
+
 #[test]
 fn an_empty_store_says_so_and_init_is_repeatable() {
     let disk = new_store();
