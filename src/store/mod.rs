@@ -22,6 +22,7 @@ mod manifest;
 mod profiles;
 mod reader;
 mod registry;
+mod set;
 mod standing;
 mod standings;
 mod verify;

@@ -82,11 +82,10 @@ fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
 pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
     let at = moment(&args.at, &args.tz)?;
     let reader = open_reader(path, output)?;
-    let reading = NumberReader::new(args.region, reader.folding()).read(args.number.as_bytes());
-    let (Some(number), Some(key)) = (reading.number, reading.key) else {
-        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
-        return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
-    };
+    let numbers = NumberReader::new(args.region, reader.folding());
+    let (number, key) = numbers.subscriber(args.number.as_bytes()).map_err(|reason| {
+        anyhow!("\"{}\": {}", shown(args.number.as_bytes()), reason.sentence())
+    })?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     // A question sends nothing: what is stale is said, not refused.
     let now = Timestamp::now();
