@@ -99,7 +99,8 @@ impl Layer {
     fn empty(disk: &Arc<dyn Disk>, identity: ColumnIdentity) -> Layer {
         let no_buckets = Mapped::from_vec(0u64.to_le_bytes().to_vec());
         Layer {
-            set: View::open(SharedBytes::new(no_buckets)).expect("a count of zero buckets is the empty set"),
+            set: View::open(SharedBytes::new(no_buckets))
+                .expect("a count of zero buckets is the empty set"),
             heads: Column::empty(identity),
             moments: Column::empty(identity),
             since: None,
