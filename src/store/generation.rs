@@ -103,10 +103,10 @@ impl Generation {
 
 impl Layer {
     fn empty(disk: &Arc<dyn Disk>, identity: ColumnIdentity) -> Layer {
-        let no_buckets = Mapped::from_vec(0u64.to_le_bytes().to_vec());
+        let no_buckets = SharedBytes::new(Mapped::from_vec(0u64.to_le_bytes().to_vec()));
+        let empty = View::open(no_buckets).expect("a count of zero buckets is the empty set");
         Layer {
-            set: View::open(SharedBytes::new(no_buckets))
-                .expect("a count of zero buckets is the empty set"),
+            set: Set::new(empty),
             heads: Column::empty(identity),
             moments: Column::empty(identity),
             since: None,

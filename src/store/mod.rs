@@ -15,6 +15,7 @@ mod bulk;
 mod column;
 mod core;
 mod error;
+mod filter;
 mod generation;
 mod ids;
 mod init;
