@@ -111,6 +111,7 @@ fn scrubber<'a>(
             .map(|layer| scrub::LayerUsed {
                 name: layer.name().to_owned(),
                 as_of: layer.as_of(),
+                received_at: layer.received_at(),
                 stale: layer.is_stale(now),
             })
             .collect(),
