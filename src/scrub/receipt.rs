@@ -167,7 +167,7 @@ impl Receipt {
         };
         Receipt {
             format: FORMAT,
-            id: format!("{:032x}", u128::from_be_bytes(id)),
+            id: format!("{:032x}", u128::from_le_bytes(id)),
             basis,
             generation: report.generation,
             sequence: report.sequence,
@@ -278,7 +278,7 @@ impl Receipt {
 
     pub(super) fn id(&self) -> Option<[u8; 16]> {
         let digits = (self.id.len() == 32).then_some(&self.id)?;
-        u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes)
+        u128::from_str_radix(digits, 16).ok().map(u128::to_le_bytes)
     }
 
     pub(super) fn shape(&self) -> Option<Shape> {
