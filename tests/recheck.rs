@@ -4,28 +4,56 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::io::Cursor;
 
 use optout::event::Source as EventSource;
-use optout::number::{Folding, NumberReader, Region, SubscriberKey};
+use optout::number::{BusinessId, Folding, NumberReader, Region, SubscriberKey};
+use optout::policy::Ruling;
 use optout::scrub::{
-    Basis, Input, ListKind, Mode, Origin, Receipt, ReceiptError, Recheck, RecheckError,
-    RecheckReport, ScrubError, Scrubber, Sink, Sinks, Source,
+    Basis, Changed, Input, ListKind, Mode, Origin, Receipt, ReceiptError, Recheck, RecheckError,
+    RecheckReport, ScrubError, Scrubber, Sink, Sinks, Source, SuppressionSet,
 };
 use optout::table::{Encoding, ReadOptions};
 use optout::time::Timestamp;
 
 use common::Random;
 
-type Set = BTreeMap<SubscriberKey, Origin>;
+/// Who is opted out, and which ids it has heard of.
+#[derive(Clone, Debug, Default)]
+struct Set {
+    opted_out: BTreeSet<SubscriberKey>,
+    ids: BTreeMap<&'static str, SubscriberKey>,
+}
+
+const IDS: [&str; 3] = ["US.13491208655302741918", "MX.ENT.abc", "BR.Z9"];
+
+impl SuppressionSet for Set {
+    type Error = Infallible;
+
+    fn judge_batch(
+        &self,
+        keys: &[SubscriberKey],
+        rulings: &mut [Ruling],
+    ) -> Result<(), Infallible> {
+        self.opted_out.judge_batch(keys, rulings)
+    }
+
+    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, Infallible> {
+        Ok(self.ids.get(id).copied())
+    }
+
+    fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {
+        Ok(Some(Origin {
+            since: Timestamp::from_millis(1_700_000_000_000),
+            source: EventSource::Keyword,
+            rule: "opt-out".to_owned(),
+        }))
+    }
+}
 
 fn set(keys: impl IntoIterator<Item = SubscriberKey>) -> Set {
-    let origin = Origin {
-        since: Timestamp::from_millis(1_700_000_000_000),
-        source: EventSource::Keyword,
-        rule: "opt-out".to_owned(),
-    };
-    keys.into_iter().map(|key| (key, origin.clone())).collect()
+    Set { opted_out: keys.into_iter().collect(), ids: BTreeMap::new() }
 }
 
 fn key(number: &str) -> SubscriberKey {
@@ -62,8 +90,14 @@ fn recheck(
     list: &[u8],
 ) -> Result<(RecheckReport, Vec<u8>), RecheckError> {
     let mut out = Vec::new();
+    let ids = IDS.into_iter().filter(|id| now.ids.get(id).is_some_and(|it| changed.contains(it)));
+    let keys = changed.iter().copied().filter(|key| key.id_sequence().is_none());
+    let changed = Changed {
+        keys: keys.collect(),
+        ids: ids.map(|id| BusinessId::parse(id.as_bytes()).unwrap()).collect(),
+    };
     let report = Recheck::new(&scrubbed.receipt, now).run(
-        changed,
+        &changed,
         Source::new("index", Cursor::new(&scrubbed.index)),
         Source::new("list", Cursor::new(list)),
         Some(Sink::new("out", &mut out)),
@@ -84,7 +118,7 @@ struct List {
 
 impl List {
     fn random(random: &mut Random) -> List {
-        const NUMBERS: [&str; 20] = [
+        const NUMBERS: [&str; 24] = [
             "525512345678",
             "+52 55 1234 5678",
             "5215512345678",
@@ -105,6 +139,10 @@ impl List {
             "1234567890123",
             "525512345678;525500000002",
             "5255000000\"\"9",
+            IDS[0],
+            IDS[1],
+            "whatsapp:US.13491208655302741918",
+            IDS[2],
         ];
         let delimiter = [',', ';', '\t'][random.index(3)];
         let end = ["\n", "\r\n", "\r"][random.index(3)];
@@ -203,7 +241,17 @@ fn a_recheck_gives_the_rows_in_which_two_scrubs_differ() {
         let some = |random: &mut Random| {
             set(pool.iter().copied().filter(|_| random.below(2) == 0).collect::<Vec<_>>())
         };
-        let (then, now) = (some(&mut random), some(&mut random));
+        let (mut then, mut now) = (some(&mut random), some(&mut random));
+        for (index, id) in IDS.into_iter().enumerate() {
+            // What was known is known later.
+            let (key, when) = (SubscriberKey::of_id(1 + index as u64), random.below(3));
+            for set in [&mut then, &mut now].into_iter().skip(when as usize) {
+                set.ids.insert(id, key);
+                if random.below(2) == 0 {
+                    set.opted_out.insert(key);
+                }
+            }
+        }
         let dedupe = random.below(3) == 0;
         let options = ReadOptions {
             block_bytes: 64 + random.index(20_000),
@@ -227,10 +275,13 @@ fn a_recheck_gives_the_rows_in_which_two_scrubs_differ() {
         let now_kept = scrub(&scrubber_of(&now), &bytes).kept;
         let [kept_then, kept_now] =
             [&scrubbed.kept, &now_kept].map(|it| list.ids_in(&list.text_of(it)));
+        let changes =
+            |key: &SubscriberKey| then.opted_out.contains(key) != now.opted_out.contains(key);
         let mut changed: Vec<SubscriberKey> = pool
             .iter()
+            .chain(now.ids.values())
             .copied()
-            .filter(|key| then.contains_key(key) != now.contains_key(key) || random.below(3) == 0)
+            .filter(|key| changes(key) || random.below(3) == 0)
             .collect();
         if random.below(2) == 0 {
             changed.reverse();
@@ -339,7 +390,7 @@ fn nothing_is_read_for_who_stands_as_he_did() {
     let (report, out) = recheck(&scrubbed, &then, &everybody, list.as_bytes()).unwrap();
     assert_eq!((report.looked_at, report.suppressed, out.len()), (0, 0, 0));
     // One more: one stretch of 128 rows.
-    let now = set(then.keys().copied().chain([key("525512341500")]));
+    let now = set(then.opted_out.iter().copied().chain([key("525512341500")]));
     let (report, _) = recheck(&scrubbed, &now, &everybody, list.as_bytes()).unwrap();
     assert_eq!((report.looked_at, report.suppressed), (128, 1));
 }

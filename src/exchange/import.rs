@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::event::{Action, Details, Event};
-use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey, fold};
+use crate::number::{Address, BusinessId, Number, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
@@ -204,7 +204,15 @@ pub enum ImportTarget<'a> {
 #[derive(Debug)]
 pub struct DryRun {
     reader: Reader,
-    would_be: Mutex<HashSet<SubscriberKey>>,
+    would_be: Mutex<WouldBe>,
+}
+
+/// Who would be opted out by the rows so far.
+#[derive(Debug, Default)]
+struct WouldBe {
+    keys: HashSet<SubscriberKey>,
+    /// Ids that no event is about.
+    ids: HashSet<Address>,
 }
 
 impl DryRun {
@@ -224,19 +232,22 @@ impl DryRun {
     /// Whether one more opt-out would opt somebody out of more than he is.
     fn would_add(
         &self,
-        number: Number,
+        address: Address,
         details: &Details,
         occurred_at: Timestamp,
         received_at: Timestamp,
     ) -> Result<bool, ImportError> {
-        let key = fold(number, self.reader.folding());
+        let Some(key) = self.reader.key_of(&address)? else {
+            let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(would_be.ids.insert(address));
+        };
         let counts = match self.reader.standing(key)? {
             None => true,
             Some(standing) if standing.opted_out && self.says_nothing(key, details)? => false,
             Some(_) => would_count(&self.reader.history(key)?, details, occurred_at, received_at),
         };
         let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(counts && would_be.insert(key))
+        Ok(counts && would_be.keys.insert(key))
     }
 }
 
@@ -288,6 +299,8 @@ struct ReadRows {
     /// Rows with one number: where its spelling stands in the texts.
     single: Vec<(Number, Timestamp, std::ops::Range<usize>)>,
     texts: String,
+    /// Rows with an id without a number.
+    ids: Vec<(BusinessId, Timestamp)>,
     /// Rows with several numbers.
     several: Vec<Vec<ReadNumber>>,
     rejected: Vec<Rejected>,
@@ -330,6 +343,7 @@ impl<'a> CellReader<'a> {
         let looks_like_number = |cell: &[u8]| {
             let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
             self.numbers.read(cell).number.is_some()
+                || BusinessId::find(cell).is_some()
                 || (has_regions && digits >= 7 && !cell.iter().any(u8::is_ascii_alphabetic))
         };
         Table::open(input, &read, &looks_like_number)
@@ -370,11 +384,18 @@ impl<'a> CellReader<'a> {
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
         // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
         // is not sendable is looked at again: it may be read in two ways, and then both count.
-        if let Some(recipient) = numbers.recipient(cell).ok().filter(|it| it.sendable) {
-            let begin = out.texts.len();
-            push_text(&mut out.texts, cell);
-            out.single.push((recipient.number, occurred_at, begin..out.texts.len()));
-            return Ok(time_is_readable);
+        match (numbers.recipient(cell), BusinessId::parse(cell)) {
+            (Ok(recipient), _) if recipient.sendable => {
+                let begin = out.texts.len();
+                push_text(&mut out.texts, cell);
+                out.single.push((recipient.number, occurred_at, begin..out.texts.len()));
+                return Ok(time_is_readable);
+            }
+            (Err(Reason::BusinessScopedId), Some(id)) => {
+                out.ids.push((id, occurred_at));
+                return Ok(time_is_readable);
+            }
+            _ => {}
         }
         let mut raw = String::new();
         push_text(&mut raw, cell);
@@ -493,6 +514,9 @@ impl Job<'_> {
         for (number, occurred_at, text) in rows.single {
             self.sink.bulk.push(number, occurred_at, &rows.texts[text]);
         }
+        for (id, occurred_at) in &rows.ids {
+            self.sink.bulk.push_id(id, *occurred_at);
+        }
         if rows.several.is_empty() && rows.beside.is_empty() {
             return Ok(());
         }
@@ -551,8 +575,8 @@ impl<'a> Sink<'a> {
             }
             ImportTarget::DryRun(run) => {
                 let mut added = 0;
-                for (number, occurred_at) in self.bulk.rows() {
-                    let adds = run.would_add(number, details, occurred_at, received_at)?;
+                for (address, occurred_at) in self.bulk.rows() {
+                    let adds = run.would_add(address, details, occurred_at, received_at)?;
                     added += u64::from(adds);
                 }
                 (added, self.bulk.len() as u64 - added)
@@ -584,7 +608,8 @@ impl<'a> Sink<'a> {
         match self.target {
             ImportTarget::Store(writer) => {
                 let event = |(number, occurred_at, raw): &ReadNumber| NewEvent {
-                    number: *number,
+                    address: Address::Number(*number),
+                    linked: None,
                     raw: raw.clone(),
                     occurred_at: *occurred_at,
                     details: details.clone(),
@@ -596,7 +621,7 @@ impl<'a> Sink<'a> {
             ImportTarget::DryRun(run) => rows
                 .iter()
                 .flatten()
-                .map(|&(number, at, _)| run.would_add(number, details, at, received_at))
+                .map(|&(number, at, _)| run.would_add(number.into(), details, at, received_at))
                 .collect(),
         }
     }

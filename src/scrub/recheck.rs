@@ -21,9 +21,9 @@ use super::index::{Hit, IndexError, IndexReader, Placed, RunInfo};
 use super::receipt::{FileInfo, Receipt};
 use super::set::{Origin, SuppressionSet};
 use super::trace::RowHasher;
-use super::worker::{Readers, read_number};
+use super::worker::{self, Found, Readers, read_cell};
 use super::{ScrubError, Sink};
-use crate::number::{Recipient, Region, SubscriberKey};
+use crate::number::{BusinessId, Region, SubscriberKey};
 use crate::policy::Ruling;
 use crate::table::{Record, Shape};
 
@@ -34,6 +34,16 @@ const WRITE_BYTES: usize = 1 << 18;
 /// The columns behind each row.
 const NAMES: [&[u8]; 5] =
     [b"optout_change", b"optout_line", b"optout_since", b"optout_source", b"optout_rule"];
+
+/// Subscribers who may stand differently since a scrub. An id without a number may have had no
+/// key then, so that its text is needed to find it in a list.
+#[derive(Clone, Debug, Default)]
+pub struct Changed {
+    /// The subscribers behind numbers.
+    pub keys: Vec<SubscriberKey>,
+    /// The ids.
+    pub ids: Vec<BusinessId>,
+}
 
 /// What a recheck found. In JSON the fields have these names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -156,7 +166,7 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
     /// written must not be used then.
     pub fn run<I: Read + Seek, F: Read + Seek>(
         &self,
-        changed: &[SubscriberKey],
+        changed: &Changed,
         index: Source<I>,
         list: Source<F>,
         sink: Option<Sink<'_>>,
@@ -170,11 +180,8 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
         let mut list = List::open(list, receipt)?;
         let mut output = Rows { sink, shape, text: Vec::new() };
         output.begin(&list.prologue(receipt, &shape)?, receipt)?;
-        let rulings = self.rulings(changed)?;
         let hasher = RowHasher::of_receipt(id);
-        let mut hashed: Vec<(u32, bool)> =
-            rulings.iter().map(|(&key, ruling)| (hasher.of_key(key), ruling.may_send())).collect();
-        hashed.sort_unstable();
+        let (rulings, hashed) = self.rulings(changed, hasher)?;
         let mut walk = Walk {
             recheck: self,
             rulings: &rulings,
@@ -186,7 +193,7 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
             output,
             report: RecheckReport {
                 file: list.kind,
-                changed: changed.len() as u64,
+                changed: rulings.len() as u64,
                 looked_at: 0,
                 suppressed: 0,
                 released: 0,
@@ -220,18 +227,30 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
         Ok(walk.report)
     }
 
-    /// The ruling on each subscriber as of now.
+    /// The ruling on each subscriber as of now, and whether he may be sent to by his hash.
     fn rulings(
         &self,
-        changed: &[SubscriberKey],
-    ) -> Result<HashMap<SubscriberKey, Ruling>, RecheckError> {
-        let mut rulings = HashMap::with_capacity(changed.len());
-        for keys in changed.chunks(BATCH) {
+        changed: &Changed,
+        hasher: RowHasher,
+    ) -> Result<(HashMap<SubscriberKey, Ruling>, Vec<(u32, bool)>), RecheckError> {
+        let mut hashed: Vec<(u32, SubscriberKey)> =
+            changed.keys.iter().map(|&key| (hasher.of_key(key), key)).collect();
+        for id in &changed.ids {
+            let key = self.now.key_of_id(id.as_str()).map_err(lookup_failed)?;
+            hashed.extend(key.map(|key| (hasher.of_id(id.as_str()), key)));
+        }
+        let mut rulings = HashMap::with_capacity(hashed.len());
+        let mut keys = Vec::with_capacity(BATCH);
+        for part in hashed.chunks(BATCH) {
+            keys.clear();
+            keys.extend(part.iter().map(|&(_, key)| key));
             let mut answers = vec![Ruling::UNANSWERED; keys.len()];
-            self.now.judge_batch(keys, &mut answers).map_err(lookup_failed)?;
+            self.now.judge_batch(&keys, &mut answers).map_err(lookup_failed)?;
             rulings.extend(keys.iter().copied().zip(answers));
         }
-        Ok(rulings)
+        let hashed = hashed.into_iter().map(|(hash, key)| (hash, rulings[&key].may_send()));
+        let hashed = hashed.collect();
+        Ok((rulings, hashed))
     }
 
     fn readers(&self) -> Readers {
@@ -366,6 +385,14 @@ impl<R: Read + Seek> List<R> {
     }
 }
 
+/// A row that can be sent to.
+struct Row {
+    recipient: worker::Recipient,
+    /// None of an id that the set has never heard of.
+    key: Option<SubscriberKey>,
+    hash: u32,
+}
+
 /// The walk over those stretches that are read.
 struct Walk<'w, 'a, 'o, S> {
     recheck: &'w Recheck<'a, S>,
@@ -373,8 +400,8 @@ struct Walk<'w, 'a, 'o, S> {
     origins: HashMap<SubscriberKey, Option<Origin>>,
     hasher: RowHasher,
     readers: Readers,
-    /// The numbers whose first row has been written, where duplicates were removed.
-    seen: HashSet<u64>,
+    /// Those whose first row has been written, where duplicates were removed.
+    seen: HashSet<worker::Recipient>,
     scratch: Vec<u8>,
     output: Rows<'o>,
     report: RecheckReport,
@@ -395,17 +422,10 @@ impl<S: SuppressionSet> Walk<'_, '_, '_, S> {
         // Rows of one hash come in the order in which their entries do.
         let mut then: HashMap<u32, VecDeque<bool>> = HashMap::new();
         hits.iter().for_each(|hit| then.entry(hit.bits).or_default().push_back(hit.passed));
-        let has_region_column = self.recheck.receipt.options().region_column.is_some();
         for record in shape.records(&text, placed.line) {
             self.report.looked_at += 1;
-            let read =
-                read_number(&record, has_region_column, &mut self.readers, &mut self.scratch);
-            let Ok(recipient) = read.as_ref().map(|it| *it).map_err(drop) else { continue };
-            if !recipient.sendable {
-                continue;
-            }
-            let passed = match (self.report.file, then.get_mut(&run.bits_of(self.hash(&recipient))))
-            {
+            let Some(row) = self.read(&record)? else { continue };
+            let passed = match (self.report.file, then.get_mut(&run.bits_of(row.hash))) {
                 (ListKind::Kept, _) => true,
                 (ListKind::Input, None) => continue,
                 (ListKind::Input, Some(entries)) => match entries.pop_front() {
@@ -413,32 +433,42 @@ impl<S: SuppressionSet> Walk<'_, '_, '_, S> {
                     None => return Ok(false),
                 },
             };
-            self.row(&record, recipient, passed)?;
+            self.row(&record, row, passed)?;
         }
         let is_input = self.report.file == ListKind::Input;
         Ok(!is_input || then.into_values().all(|entries| entries.is_empty()))
     }
 
-    fn hash(&self, recipient: &Recipient) -> u32 {
-        self.hasher.of_key(recipient.key)
+    /// Whom a row is for, if it can be sent to.
+    fn read(&mut self, record: &Record<'_>) -> Result<Option<Row>, RecheckError> {
+        let has_region_column = self.recheck.receipt.options().region_column.is_some();
+        let found = read_cell(record, has_region_column, &mut self.readers, &mut self.scratch);
+        Ok(match found {
+            Ok(Found::Number(it)) if it.sendable => {
+                let recipient = worker::Recipient::Number(it.number.get());
+                Some(Row { recipient, key: Some(it.key), hash: self.hasher.of_key(it.key) })
+            }
+            Ok(Found::Id(id)) => {
+                let key = self.recheck.now.key_of_id(id).map_err(lookup_failed)?;
+                let recipient = worker::Recipient::Id(id.into());
+                Some(Row { recipient, key, hash: self.hasher.of_id(id) })
+            }
+            _ => None,
+        })
     }
 
     /// Writes a row if its subscriber changed. `passed` is whether it was let pass then.
-    fn row(
-        &mut self,
-        record: &Record<'_>,
-        recipient: Recipient,
-        passed: bool,
-    ) -> Result<(), RecheckError> {
-        let Some(&ruling) = self.rulings.get(&recipient.key) else { return Ok(()) };
+    fn row(&mut self, record: &Record<'_>, row: Row, passed: bool) -> Result<(), RecheckError> {
+        let ruling = row.key.and_then(|key| Some((key, *self.rulings.get(&key)?)));
+        let Some((key, ruling)) = ruling else { return Ok(()) };
         let dedupe = self.recheck.receipt.options().dedupe;
-        if ruling.may_send() == passed || dedupe && !self.seen.insert(recipient.number.get()) {
+        if ruling.may_send() == passed || dedupe && !self.seen.insert(row.recipient) {
             return Ok(());
         }
         let line = record.line().to_string();
         if passed {
             self.report.suppressed += 1;
-            let origin = self.origin(recipient.key, ruling)?;
+            let origin = self.origin(key, ruling)?;
             let since = origin.as_ref().map_or_else(String::new, |it| it.since.to_string());
             let source = origin.as_ref().map_or("", |it| it.source.as_str());
             let rule = origin.as_ref().map_or("", |it| &*it.rule);

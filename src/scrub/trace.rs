@@ -30,7 +30,18 @@ impl RowHasher {
     /// 31 bits; the lowest is left for what became of the row.
     #[inline]
     pub(super) fn of_key(self, key: SubscriberKey) -> u32 {
-        (xxh3_64_with_seed(&key.get().to_le_bytes(), self.0) >> 32) as u32 & !1
+        self.of(&key.get().to_le_bytes())
+    }
+
+    /// As [`RowHasher::of_key`], of an id without a number: whether it has a key already depends
+    /// on the set.
+    pub(super) fn of_id(self, id: &str) -> u32 {
+        self.of(id.as_bytes())
+    }
+
+    #[inline]
+    fn of(self, bytes: &[u8]) -> u32 {
+        (xxh3_64_with_seed(bytes, self.0) >> 32) as u32 & !1
     }
 }
 

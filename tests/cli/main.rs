@@ -12,6 +12,7 @@
 mod answers;
 mod faults;
 mod harness;
+mod ids;
 mod imports;
 mod layers;
 mod records;
