@@ -170,6 +170,16 @@ impl<'a> Judge<'a> {
         self.registries.iter().chain(&self.consents)
     }
 
+    /// The view that it asks.
+    pub(super) fn reader(&self) -> &'a Reader {
+        self.reader
+    }
+
+    /// The rules by which it decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// Whether outside lists can stop the message; if not, they are not asked.
     pub(super) fn asks_registries(&self) -> bool {
         self.policy.registries_matter(self.context.category)

@@ -178,31 +178,14 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
         let failed = |error| index_failed(&index.name, error);
         let mut rows = IndexReader::open(index.reader, id, receipt.index()).map_err(failed)?;
         let mut list = List::open(list, receipt)?;
-        let mut output = Rows { sink, shape, text: Vec::new() };
-        output.begin(&list.prologue(receipt, &shape)?, receipt)?;
         let hasher = RowHasher::of_receipt(id);
-        let (rulings, hashed) = self.rulings(changed, hasher)?;
-        let mut walk = Walk {
-            recheck: self,
-            rulings: &rulings,
-            origins: HashMap::new(),
-            hasher,
-            readers: self.readers(),
-            seen: HashSet::new(),
-            scratch: Vec::new(),
-            output,
-            report: RecheckReport {
-                file: list.kind,
-                changed: rulings.len() as u64,
-                looked_at: 0,
-                suppressed: 0,
-                released: 0,
-            },
-        };
+        let asked = self.ask(changed, hasher)?;
+        let mut walk = self.begin(hasher, &asked, list.kind, Rows::new(sink, shape));
+        walk.output.begin(&list.prologue(receipt, &shape)?, receipt)?;
         let runs = &receipt.index().runs;
         for (place, run) in runs.iter().enumerate() {
-            let hits = rows.find(run, &bits_of(run, &hashed)).map_err(failed)?;
-            let chosen = chosen(hits, run, &hashed, list.kind);
+            let hits = rows.find(run, &asked.bits_in(run)).map_err(failed)?;
+            let chosen = asked.chosen(hits, run, list.kind);
             let is_border = place == 0 || place + 1 == runs.len();
             if chosen.is_empty() && !is_border {
                 continue;
@@ -213,12 +196,11 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
                 list.check_borders(&stretches)?;
             }
             for (stretch, hits) in chosen {
-                let placed = stretches.get(stretch as usize).copied().ok_or_else(|| {
-                    failed(IndexError::Other("it names a stretch that is not there"))
-                })?;
-                let piece = list.read(placed)?;
-                let agrees = walk.stretch(piece, placed, run, &hits)?;
-                if !agrees {
+                let placed = stretches.get(stretch as usize).copied();
+                let placed =
+                    placed.ok_or(IndexError::Other("it names a stretch that is not there"));
+                let placed = placed.map_err(failed)?;
+                if !walk.stretch(list.read(placed)?, placed, run, &hits)? {
                     return Err(failed(IndexError::Other("it contradicts the list")));
                 }
             }
@@ -227,30 +209,50 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
         Ok(walk.report)
     }
 
-    /// The ruling on each subscriber as of now, and whether he may be sent to by his hash.
-    fn rulings(
-        &self,
-        changed: &Changed,
-        hasher: RowHasher,
-    ) -> Result<(HashMap<SubscriberKey, Ruling>, Vec<(u32, bool)>), RecheckError> {
+    /// The ruling on each subscriber as of now.
+    fn ask(&self, changed: &Changed, hasher: RowHasher) -> Result<Asked, RecheckError> {
         let mut hashed: Vec<(u32, SubscriberKey)> =
             changed.keys.iter().map(|&key| (hasher.of_key(key), key)).collect();
         for id in &changed.ids {
             let key = self.now.key_of_id(id.as_str()).map_err(lookup_failed)?;
             hashed.extend(key.map(|key| (hasher.of_id(id.as_str()), key)));
         }
-        let mut rulings = HashMap::with_capacity(hashed.len());
-        let mut keys = Vec::with_capacity(BATCH);
+        let mut asked = Asked { rulings: HashMap::with_capacity(hashed.len()), hashed: Vec::new() };
         for part in hashed.chunks(BATCH) {
-            keys.clear();
-            keys.extend(part.iter().map(|&(_, key)| key));
-            let mut answers = vec![Ruling::UNANSWERED; keys.len()];
-            self.now.judge_batch(&keys, &mut answers).map_err(lookup_failed)?;
-            rulings.extend(keys.iter().copied().zip(answers));
+            let keys: Vec<SubscriberKey> = part.iter().map(|&(_, key)| key).collect();
+            let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+            self.now.judge_batch(&keys, &mut rulings).map_err(lookup_failed)?;
+            let hashes = part.iter().map(|&(hash, _)| hash);
+            asked.hashed.extend(hashes.zip(rulings.iter().map(|it| it.may_send())));
+            asked.rulings.extend(keys.into_iter().zip(rulings));
         }
-        let hashed = hashed.into_iter().map(|(hash, key)| (hash, rulings[&key].may_send()));
-        let hashed = hashed.collect();
-        Ok((rulings, hashed))
+        Ok(asked)
+    }
+
+    fn begin<'w, 'o>(
+        &'w self,
+        hasher: RowHasher,
+        asked: &'w Asked,
+        file: ListKind,
+        output: Rows<'o>,
+    ) -> Walk<'w, 'a, 'o, S> {
+        Walk {
+            recheck: self,
+            asked,
+            origins: HashMap::new(),
+            hasher,
+            readers: self.readers(),
+            seen: HashSet::new(),
+            scratch: Vec::new(),
+            output,
+            report: RecheckReport {
+                file,
+                changed: asked.rulings.len() as u64,
+                looked_at: 0,
+                suppressed: 0,
+                released: 0,
+            },
+        }
     }
 
     fn readers(&self) -> Readers {
@@ -271,37 +273,41 @@ fn index_failed(file: &str, error: IndexError) -> RecheckError {
     }
 }
 
-/// What a run keeps of the hashes, ascending and each once.
-fn bits_of(run: &RunInfo, hashed: &[(u32, bool)]) -> Vec<u32> {
-    let mut bits: Vec<u32> = hashed.iter().map(|&(hash, _)| run.bits_of(hash)).collect();
-    bits.sort_unstable();
-    bits.dedup();
-    bits
+/// How those stand now who may stand differently.
+struct Asked {
+    rulings: HashMap<SubscriberKey, Ruling>,
+    /// Whether he may be sent to who has this hash.
+    hashed: Vec<(u32, bool)>,
 }
 
-/// The stretches that have to be read, each with the entries that are there for the hashes, in
-/// the order of the list: those where an entry and the ruling of now on a subscriber who may be
-/// meant by it say different things.
-fn chosen(
-    hits: Vec<Hit>,
-    run: &RunInfo,
-    hashed: &[(u32, bool)],
-    kind: ListKind,
-) -> BTreeMap<u32, Vec<Hit>> {
-    let mut passes: HashMap<u32, [bool; 2]> = HashMap::new();
-    for &(hash, may_send) in hashed {
-        passes.entry(run.bits_of(hash)).or_default()[usize::from(may_send)] = true;
+impl Asked {
+    /// What a run keeps of the hashes, ascending and each once.
+    fn bits_in(&self, run: &RunInfo) -> Vec<u32> {
+        let mut bits: Vec<u32> = self.hashed.iter().map(|&(hash, _)| run.bits_of(hash)).collect();
+        bits.sort_unstable();
+        bits.dedup();
+        bits
     }
-    let differs = |hit: &Hit| {
-        let of_file = hit.passed || kind == ListKind::Input;
-        of_file && passes.get(&hit.bits).is_some_and(|it| it[usize::from(!hit.passed)])
-    };
-    let mut stretches: BTreeMap<u32, Vec<Hit>> = BTreeMap::new();
-    for hit in hits {
-        stretches.entry(hit.stretch).or_default().push(hit);
+
+    /// The stretches that have to be read, each with the entries that are there for the hashes, in
+    /// the order of the list: those where an entry and the ruling of now on a subscriber who may
+    /// be meant by it say different things.
+    fn chosen(&self, hits: Vec<Hit>, run: &RunInfo, kind: ListKind) -> BTreeMap<u32, Vec<Hit>> {
+        let mut passes: HashMap<u32, [bool; 2]> = HashMap::new();
+        for &(hash, may_send) in &self.hashed {
+            passes.entry(run.bits_of(hash)).or_default()[usize::from(may_send)] = true;
+        }
+        let differs = |hit: &Hit| {
+            let of_file = hit.passed || kind == ListKind::Input;
+            of_file && passes.get(&hit.bits).is_some_and(|it| it[usize::from(!hit.passed)])
+        };
+        let mut stretches: BTreeMap<u32, Vec<Hit>> = BTreeMap::new();
+        for hit in hits {
+            stretches.entry(hit.stretch).or_default().push(hit);
+        }
+        stretches.retain(|_, hits| hits.iter().any(differs));
+        stretches
     }
-    stretches.retain(|_, hits| hits.iter().any(differs));
-    stretches
 }
 
 /// The list, of which pieces are read.
@@ -396,7 +402,7 @@ struct Row {
 /// The walk over those stretches that are read.
 struct Walk<'w, 'a, 'o, S> {
     recheck: &'w Recheck<'a, S>,
-    rulings: &'w HashMap<SubscriberKey, Ruling>,
+    asked: &'w Asked,
     origins: HashMap<SubscriberKey, Option<Origin>>,
     hasher: RowHasher,
     readers: Readers,
@@ -459,7 +465,7 @@ impl<S: SuppressionSet> Walk<'_, '_, '_, S> {
 
     /// Writes a row if its subscriber changed. `passed` is whether it was let pass then.
     fn row(&mut self, record: &Record<'_>, row: Row, passed: bool) -> Result<(), RecheckError> {
-        let ruling = row.key.and_then(|key| Some((key, *self.rulings.get(&key)?)));
+        let ruling = row.key.and_then(|key| Some((key, *self.asked.rulings.get(&key)?)));
         let Some((key, ruling)) = ruling else { return Ok(()) };
         let dedupe = self.recheck.receipt.options().dedupe;
         if ruling.may_send() == passed || dedupe && !self.seen.insert(row.recipient) {
@@ -500,7 +506,11 @@ struct Rows<'o> {
     text: Vec<u8>,
 }
 
-impl Rows<'_> {
+impl<'o> Rows<'o> {
+    fn new(sink: Option<Sink<'o>>, shape: Shape) -> Rows<'o> {
+        Rows { sink, shape, text: Vec::new() }
+    }
+
     fn begin(&mut self, prologue: &[u8], receipt: &Receipt) -> Result<(), RecheckError> {
         let (preamble, header) = receipt.part(prologue).unwrap_or((prologue, None));
         let header = self.shape.extend_header(preamble, header, &NAMES);

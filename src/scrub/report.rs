@@ -96,6 +96,8 @@ pub struct LayerUsed {
     pub as_of: Timestamp,
     /// When the store took it in.
     pub received_at: Timestamp,
+    /// A checksum of its members.
+    pub digest: String,
     /// Whether it was older than it may be.
     pub stale: bool,
 }

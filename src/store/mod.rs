@@ -38,8 +38,8 @@ pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use reader::Reader;
 pub use registry::{
-    KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+    KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
+    RegistryName, RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;

@@ -6,6 +6,7 @@
 //! - `imports`: lists in.
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
+//! - `rechecks`: receipts, and what has changed since.
 //! - `answers`: export, stats, normalize, completions, man.
 //! - `faults`: full disks, closed pipes, files that change.
 
@@ -15,6 +16,7 @@ mod harness;
 mod ids;
 mod imports;
 mod layers;
+mod rechecks;
 mod records;
 mod scrubs;
 mod stores;
