@@ -13,7 +13,9 @@
 //! - an input that is cut short, can't be decoded, or changes while it is read fails the run.
 //!
 //! Blank lines are rows: invalid, with the reason `empty`, wherever they stand but above a header.
-//! Outputs that appear only when complete are made by [`output`].
+//! Outputs that appear only when complete are made by [`output`]. A list that is handed on hours
+//! later is scrubbed with a [`Receipt`], and a [`Recheck`] then gives the rows that stand
+//! differently, without reading the list again.
 //!
 //! ```
 //! use std::collections::BTreeSet;

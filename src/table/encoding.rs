@@ -45,7 +45,7 @@ impl Encoding {
             return Ok(Cow::Borrowed(piece));
         }
         if !piece.len().is_multiple_of(2) {
-            let offset = piece.len() as u64;
+            let offset = piece.len() as u64 - 1;
             return Err(TableError::Utf16 { offset, what: "half a unit at the end" });
         }
         let unit = |pair: &[u8]| match self {
