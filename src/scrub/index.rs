@@ -241,7 +241,8 @@ impl<'a> IndexWriter<'a> {
 
     /// Sorts the entries into buckets. Within a bucket they stay in the order of the list.
     fn write_run(&mut self) -> Result<(), ScrubError> {
-        let bits = (self.entries.len() / BUCKET_ENTRIES).max(1).ilog2().min(BUCKET_BITS_MAX);
+        let buckets = self.entries.len().div_ceil(BUCKET_ENTRIES).next_power_of_two();
+        let bits = buckets.ilog2().min(BUCKET_BITS_MAX);
         let mut places = vec![0_u32; 1 << bits];
         for &entry in &self.entries {
             places[bucket_of(entry, bits)] += 1;
