@@ -9,7 +9,6 @@ use std::io::{Read, Seek};
 use super::Judge;
 use crate::event::Category;
 use crate::journal::Span;
-use crate::number::SubscriberKey;
 use crate::policy::{Context, Scope};
 use crate::scrub::{Basis, Changed, Receipt, Recheck, RecheckError, RecheckReport, Sink, Source};
 use crate::store::{Reader, Registry, RegistryChanges, StoreError};
@@ -62,6 +61,9 @@ pub enum RecheckRefused {
         "somebody was erased from the store since, and nobody can tell who: scrub the list again"
     )]
     Erased,
+    /// A view of the past was asked: a receipt tells how everybody stood when it was written.
+    #[error("a receipt is written, and a list rechecked, against the present store")]
+    EarlierMoment,
     /// So many changed that a scrub is faster.
     #[error(
         "{changed} subscribers changed since, more than are looked for one by one: scrub the list again"
@@ -82,9 +84,12 @@ pub enum RecheckRefused {
 ///
 /// # Errors
 ///
-/// When the store can't be read.
-pub fn basis_of(judge: &Judge<'_>, now: Timestamp) -> Result<Basis, StoreError> {
+/// When the store can't be read, or the judge asks a view of the past.
+pub fn basis_of(judge: &Judge<'_>, now: Timestamp) -> Result<Basis, RecheckRefused> {
     let reader = judge.reader();
+    if reader.moment().is_some() {
+        return Err(RecheckRefused::EarlierMoment);
+    }
     Ok(Basis {
         store: reader.manifest().store.clone(),
         asked_at: now,
@@ -128,6 +133,9 @@ pub fn recheck<I: Read + Seek, F: Read + Seek>(
 
 fn check_basis(judge: &Judge<'_>, receipt: &Receipt) -> Result<(), RecheckRefused> {
     let (reader, basis) = (judge.reader(), receipt.basis());
+    if reader.moment().is_some() {
+        return Err(RecheckRefused::EarlierMoment);
+    }
     let store = &reader.manifest().store;
     if *store != basis.store {
         let (receipt, store) = (basis.store.clone(), store.clone());
@@ -162,7 +170,7 @@ fn received_at(reader: &Reader, sequence: u64) -> Result<Option<Timestamp>, Stor
 /// Everybody who may stand differently than at the time of the receipt.
 fn changed_since(judge: &Judge<'_>, receipt: &Receipt) -> Result<Changed, RecheckRefused> {
     let reader = judge.reader();
-    let mut keys = touched(reader, receipt.sequence())?;
+    let mut keys = reader.touched(receipt.sequence())?.ok_or(RecheckRefused::Erased)?;
     let layers = changed_layers(judge, receipt)?;
     let changed = keys.len() as u64 + layers.iter().map(|it| it.len()).sum::<u64>();
     if changed > CHANGED_MAX {
@@ -182,34 +190,6 @@ fn changed_since(judge: &Judge<'_>, receipt: &Receipt) -> Result<Changed, Rechec
     }
     keys.retain(|key| key.id_sequence().is_none());
     Ok(Changed { keys, ids })
-}
-
-/// Who has an event past a sequence, and whoever links join with one.
-fn touched(reader: &Reader, after: u64) -> Result<Vec<SubscriberKey>, RecheckRefused> {
-    let mut keys = Vec::new();
-    reader.scan::<RecheckRefused>(
-        after,
-        |_| true,
-        |record| {
-            let known = after.saturating_sub(record.first_sequence() - 1) as usize;
-            for row in known.min(record.rows())..record.rows() {
-                keys.push(record.key(row, reader.folding()).ok_or(RecheckRefused::Erased)?);
-            }
-            Ok(true)
-        },
-    )?;
-    keys.sort_unstable();
-    keys.dedup();
-    let mut joined = Vec::new();
-    for &key in &keys {
-        if let Some(standing) = reader.standing(key)?
-            && reader.is_linked(&standing)
-        {
-            joined.extend(reader.history(key)?.iter().filter_map(|event| event.key));
-        }
-    }
-    keys.extend(joined);
-    Ok(keys)
 }
 
 /// What differs between the outside lists that the scrub asked and those that are asked now.

@@ -40,6 +40,7 @@ mod engine;
 mod error;
 mod index;
 mod input;
+mod kept;
 pub mod output;
 mod receipt;
 mod recheck;
@@ -56,9 +57,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::number::{BusinessId, Folding, NumberReader, Region};
 use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
+use crate::time::Timestamp;
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
+pub use kept::KeptInput;
 pub use receipt::{Basis, Receipt, ReceiptError};
 pub use recheck::{Changed, ListKind, Recheck, RecheckError, RecheckReport, Source};
 pub use report::{LayerUsed, Message, Report, ReportOptions};
@@ -179,6 +182,7 @@ pub struct Scrubber<'a, S> {
     threads: usize,
     generation: u64,
     sequence: u64,
+    at: Option<Timestamp>,
     message: Message,
     index_rows: usize,
     cancel: Option<&'a AtomicBool>,
@@ -201,6 +205,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
             generation: 0,
             sequence: 0,
+            at: None,
             message: Message::default(),
             index_rows: RUN_ENTRIES,
             cancel: None,
@@ -262,6 +267,12 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
     /// What the set is a view of, for the report.
     pub fn as_of(mut self, generation: u64, sequence: u64) -> Self {
         (self.generation, self.sequence) = (generation, sequence);
+        self
+    }
+
+    /// The earlier moment of which the set is a view, for the report; none for now.
+    pub fn at(mut self, moment: Option<Timestamp>) -> Self {
+        self.at = moment;
         self
     }
 
@@ -398,6 +409,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
                 .map(|(reason, count)| (reason.to_owned(), count))
                 .collect(),
             generation: self.generation,
+            as_of: self.at,
             sequence: self.sequence,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             options: ReportOptions {

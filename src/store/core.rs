@@ -35,6 +35,8 @@ pub(super) struct Limits {
     pub(super) compact_seals_bytes: u64,
     /// An active segment of this length is sealed before the next record.
     pub(super) segment_bytes: u64,
+    /// Retracts that are recorded at once when an import is taken back.
+    pub(super) undo_rows: usize,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             compact_after_events: 131_072,
             compact_seals_bytes: 4 << 20,
             segment_bytes: SEGMENT_BYTES_MAX,
+            undo_rows: Bulk::ROWS_MAX,
         }
     }
 }
@@ -56,8 +59,8 @@ pub(super) struct Core {
     lock: Box<dyn Lock>,
     pub(super) manifest: Manifest,
     pub(super) journal: JournalWriter,
-    standings: Standings,
-    limits: Limits,
+    pub(super) standings: Standings,
+    pub(super) limits: Limits,
 }
 
 impl Core {
@@ -379,26 +382,44 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn append_bulk(
+    /// Records lists, each with its details, and syncs once unless they are large. Those that
+    /// begin an import begin the same one.
+    pub(super) fn append_bulks(
         &mut self,
-        details: &Details,
+        lists: &mut [(&Details, &mut Bulk)],
         received_at: Timestamp,
-        bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
         self.check()?;
         let before = self.sequence();
-        let result = self.try_append_bulk(details, received_at, bulk);
-        if result.is_err() {
-            self.give_up_past(before);
+        let mut total = BulkReport { sequence: before, ..BulkReport::default() };
+        let mut begun = None;
+        let last = lists.len().saturating_sub(1);
+        for (place, (details, bulk)) in lists.iter_mut().enumerate() {
+            let mut details = details.clone();
+            let begins = details.batch == Details::NEW_BATCH;
+            if let Some(batch) = begun.filter(|_| begins) {
+                details.batch = batch;
+            }
+            let report = self.append_bulk(&details, received_at, bulk, place == last);
+            if report.is_err() {
+                self.give_up_past(before);
+            }
+            let report = report?;
+            begun = begun.or(report.batch.filter(|_| begins));
+            total.add(report);
+            // Makes what it folds durable first.
+            self.compact_if_due(received_at)?;
         }
-        result
+        Ok(total)
     }
 
-    fn try_append_bulk(
+    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    fn append_bulk(
         &mut self,
         details: &Details,
         received_at: Timestamp,
         bulk: &mut Bulk,
+        sync: bool,
     ) -> Result<BulkReport, WriteError> {
         let after = self.journal.journal().sequence();
         let mut report = BulkReport::default();
@@ -408,18 +429,27 @@ impl Core {
         for (id, key) in bulk.number_from(after + 1) {
             self.standings.learn(id, key);
         }
+        let mut named = details.clone();
+        if named.batch == Details::NEW_BATCH {
+            named.batch = after + 1;
+        }
+        let details = &named;
+        report.batch = Some(named.batch).filter(|&batch| batch != 0 && !bulk.is_empty());
         for spelling in SPELLINGS {
             for rows in bulk.rows_spelled(spelling, &heads) {
                 self.append(details, received_at, &rows)?;
             }
         }
-        self.journal.sync()?;
+        let is_large = bulk.rows.len() as u64 >= self.limits.compact_after_events;
+        if sync || is_large {
+            self.journal.sync()?;
+        }
         let opt_out = Fact::new(details, after + 1, Timestamp::default(), received_at)?;
         let changes = self.changes_of(bulk, &heads, &opt_out, &mut report)?;
         report.sequence = self.journal.journal().sequence();
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
-        if bulk.rows.len() as u64 >= self.limits.compact_after_events {
+        if is_large {
             let changes = merge_changes(self.standings.changes()?, changes);
             self.fold(&changes, report.sequence, received_at)?;
         } else {
@@ -429,7 +459,7 @@ impl Core {
     }
 
     /// How the subscribers of a bulk stand now that its rows are in the journal; counts the rows.
-    /// All rows are the same opt-out but for person and moment.
+    /// All rows are the same opt-out, or the same retract, but for person and moment.
     fn changes_of(
         &mut self,
         bulk: &Bulk,
@@ -452,9 +482,20 @@ impl Core {
             };
             let standing = match before {
                 None => Standing { opted_out: true, head, since, since_at, profile },
-                Some(it) if it.opted_out && self.standings.says_nothing(opt_out, it.profile) => {
+                Some(it)
+                    if opt_out.action == Action::OptOut
+                        && it.opted_out
+                        && self.standings.says_nothing(opt_out, it.profile) =>
+                {
                     Standing { head, ..it }
                 }
+                Some(_) if bulk.rows[begin].empties => Standing {
+                    opted_out: false,
+                    head,
+                    since: head,
+                    since_at,
+                    profile: ProfileId::NOTHING,
+                },
                 Some(_) => {
                     let standings = &self.standings;
                     let head_of = |key| bulk.head(key).map_or_else(|| standings.head(key), Ok);

@@ -21,11 +21,13 @@ mod init;
 mod layout;
 mod linked;
 mod manifest;
+mod past;
 mod profiles;
 mod reader;
 mod registry;
 mod standing;
 mod standings;
+mod undo;
 mod verify;
 mod writer;
 
@@ -36,13 +38,15 @@ pub use bulk::{Bulk, BulkReport};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
+pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
     KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
-    RegistryName, RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+    RegistryName, RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;
 pub(crate) use standings::Lens;
+pub use undo::UndoReport;
 pub use verify::{Damage, VerifyReport, verify};
 pub use writer::{CompactReport, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX, Writer};

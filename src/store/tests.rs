@@ -10,7 +10,7 @@ use super::core::Limits;
 use super::init::init_on;
 use super::manifest::Manifest;
 use super::verify::verify_on;
-use super::{Bulk, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError, Writer};
+use super::{Bulk, Initialized, Moment, NewEvent, Outcome, Reader, StoreError, WriteError, Writer};
 use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
 use crate::journal::hex;
@@ -113,9 +113,16 @@ impl Model {
         let keys: Vec<SubscriberKey> = (0..subscribers).map(key).collect();
         let mut found = vec![false; keys.len()];
         reader.contains_batch(&keys, &mut found).unwrap();
+        let lens = reader.lens(&Policy::default(), &Context::default()).unwrap();
+        let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+        reader.judge_batch(&lens, &keys, &mut rulings).unwrap();
         for index in 0..subscribers {
             let expected = self.is_opted_out(index);
             assert_eq!(found[index as usize], expected, "seed {seed}, subscriber {index}");
+            let may_send = rulings[index as usize].may_send();
+            assert_eq!(may_send, !expected, "seed {seed}, subscriber {index}");
+            let is_empty = reader.claims(key(index)).unwrap().is_empty();
+            assert_eq!(is_empty, !expected, "seed {seed}, subscriber {index}");
             let history = reader.history(key(index)).unwrap();
             let events: Vec<_> = history
                 .iter()
@@ -137,6 +144,43 @@ impl Model {
         assert_eq!(reader.len().unwrap(), count as u64, "seed {seed}");
     }
 
+    /// Fresh views of random moments; and one that was made earlier, which is as it was.
+    fn check_past(&self, reader: &Reader, kept: &mut Kept, random: &mut Random, seed: u64) {
+        if let Some((view, last)) = kept {
+            assert_eq!(view.refresh().unwrap(), 0, "seed {seed}");
+            self.up_to(*last).check(view, SUBSCRIBERS, seed);
+        }
+        let last = random.below(self.sequence + 1);
+        let view = reader.at(Moment::Sequence(last)).unwrap();
+        self.up_to(last).check(&view, SUBSCRIBERS, seed);
+        self.check_touched(reader, last, seed);
+        if kept.is_none() || random.below(3) == 0 {
+            // Not asked yet: who has to be decided again is found out later.
+            *kept = Some((view.at(Moment::Sequence(last)).unwrap(), last));
+        }
+        let future = reader.at(Moment::Sequence(self.sequence + 1));
+        assert!(matches!(future, Err(StoreError::Future { .. })), "seed {seed}");
+    }
+
+    fn check_touched(&self, reader: &Reader, after: u64, seed: u64) {
+        let is_touched = |events: &&Vec<(i64, bool, u64)>| events.iter().any(|it| it.2 > after);
+        let touched = self.events.iter().filter(|(_, events)| is_touched(events));
+        let mut touched: Vec<SubscriberKey> = touched.map(|(&index, _)| key(index)).collect();
+        touched.sort_unstable();
+        assert_eq!(reader.touched(after).unwrap().unwrap(), touched, "seed {seed}");
+    }
+
+    /// What was known when the event `last` was the newest.
+    fn up_to(&self, last: u64) -> Model {
+        let mut model = self.clone();
+        model.sequence = last;
+        for events in model.events.values_mut() {
+            events.retain(|it| it.2 <= last);
+        }
+        model.events.retain(|_, events| !events.is_empty());
+        model
+    }
+
     fn since(&self, index: u64) -> Option<(bool, u64)> {
         let events = self.events.get(&index)?;
         let lifted = events.iter().filter(|it| !it.1).max_by_key(|it| (it.0, it.2));
@@ -149,10 +193,14 @@ impl Model {
     }
 }
 
+const SUBSCRIBERS: u64 = 12;
+
+/// A view of the past and its sequence.
+type Kept = Option<(Reader, u64)>;
+
 /// One random life of a store: adds, resubscribes, bulk loads, compactions, reopenings, power
 /// cuts, readers that follow.
 fn live(seed: u64, steps: usize) {
-    const SUBSCRIBERS: u64 = 12;
     let mut random = Random(seed);
     let mut disk = new_store();
     // Some stores fold every bulk at once, some seal a segment after every few records.
@@ -160,11 +208,13 @@ fn live(seed: u64, steps: usize) {
         compact_after_events: [2, 5, u64::MAX][seed as usize % 3],
         compact_seals_bytes: [1, 400, u64::MAX][seed as usize / 3 % 3],
         segment_bytes: [300, 2000, u64::MAX][seed as usize / 9 % 3],
+        ..Limits::default()
     };
     let open = |disk: &MemoryDisk| writer(disk).with_limits(limits);
     let mut store = open(&disk);
     let mut follower = reader(&disk);
     let mut model = Model::default();
+    let mut kept = None;
     for _ in 0..steps {
         match random.below(20) {
             0..8 => {
@@ -200,10 +250,12 @@ fn live(seed: u64, steps: usize) {
                 disk = disk.after_power_cut();
                 store = open(&disk);
                 follower = reader(&disk);
+                kept = None;
             }
             15..18 => {
                 follower.refresh().unwrap();
                 model.check(&follower, SUBSCRIBERS, seed);
+                model.check_past(&follower, &mut kept, &mut random, seed);
             }
             18 => model.check(&reader(&disk), SUBSCRIBERS, seed),
             _ => assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}"),
@@ -637,7 +689,7 @@ fn a_profile_that_no_key_can_have_is_damage_even_with_right_checksums() {
         disk.put(&file.name, bytes);
         hostile.publish(&disk).unwrap();
         let asked = Reader::open_on(Arc::new(disk.clone())).and_then(|reader| {
-            let lens = reader.lens(&Policy::default(), &Context::default());
+            let lens = reader.lens(&Policy::default(), &Context::default())?;
             let mut rulings = [Ruling::UNANSWERED; 3];
             reader.judge_batch(&lens, &[key(0), key(1), key(2)], &mut rulings)?;
             (0..3).try_for_each(|index| reader.claims(key(index)).map(drop))?;
@@ -709,7 +761,7 @@ fn a_bulk_that_is_folded_at_once_says_the_same_of_ids_and_of_who_is_linked_with_
                 let of = |index| {
                     let key = reader.key_of(&address(index)).unwrap()?;
                     let standing = reader.standing(key).unwrap()?;
-                    let linked = reader.is_linked(&standing);
+                    let linked = reader.is_linked(&standing).unwrap();
                     let since = (standing.head, standing.since, standing.since_at, linked);
                     Some((since, reader.claims(key).unwrap(), reader.history(key).unwrap()))
                 };

@@ -262,6 +262,8 @@ fn a_receipt_that_would_tell_nothing_is_refused_before_anything_is_read() {
     place.write("list.csv", LIST);
     let off = ["scrub", "list.csv", "--mode", "off", "--receipt", "receipt"];
     place.run(&off).fails(2, &["--mode off"]);
+    let past = ["scrub", "list.csv", "--as-of", "2026-01-01", "--receipt", "receipt"];
+    place.run(&past).fails(2, &["leave out --receipt or --as-of"]);
     place.run(&["scrub", "list.csv", "--receipt", "-"]).fails(2, &["two files"]);
     place.run(&["scrub", "list.csv", "--receipt", "store/x"]).fails(5, &["lies in the store"]);
     let twice = ["scrub", "list.csv", "--receipt", "x", "-o", "x.rows"];
