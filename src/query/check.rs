@@ -186,8 +186,13 @@ impl<'a> Judge<'a> {
     }
 
     /// The view that it asks.
-    pub(super) fn reader(&self) -> &Reader {
+    pub(super) fn reader(&self) -> &'a Reader {
         self.reader
+    }
+
+    /// The rules by which it decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The ruling on somebody who is on an outside list.

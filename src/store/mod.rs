@@ -46,8 +46,8 @@ pub use manifest::Manifest;
 pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
-    KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, SortedKeys,
+    KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
+    RegistryName, RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;
