@@ -178,7 +178,8 @@ pub struct Details {
     pub category: Option<Category>,
     /// Whether an operator's resubscribe is meant to lift also what the person said himself.
     pub overrides: bool,
-    /// The import to which the event belongs, or which it takes back; 0 for none.
+    /// The import to which the event belongs, or which it takes back, by the sequence of its first
+    /// event; 0 for none.
     pub batch: u64,
     /// The channel on which it was said, such as `whatsapp` or `sms`.
     pub channel: String,
@@ -201,6 +202,10 @@ pub struct Details {
 }
 
 impl Details {
+    /// In [`Details::batch`]: the list that is recorded begins an import, which is named by the
+    /// sequence of its first event.
+    pub const NEW_BATCH: u64 = u64::MAX;
+
     /// Details of which only the action and the source are known; the tier is marketing.
     pub fn new(action: Action, source: Source) -> Details {
         Details {

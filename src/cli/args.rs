@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optout::event::{Ground, Source, Tier};
-use optout::exchange::RegistryFormat;
+use optout::exchange::{MaxAdded, RegistryFormat};
 use optout::number::Region;
 use optout::store::RegistryName;
 use optout::time::{Timestamp, Zone};
@@ -71,10 +71,14 @@ pub(crate) enum Command {
     Resubscribe(Resubscribe),
     /// Let messages of one category through in spite of an opt-out from all messages
     Override(Override),
+    /// Join an id and a number: what holds for one holds for both
+    Link(Link),
     /// Forget persons: drop all that is recorded of them but the opt-out itself
     Erase(Erase),
     /// Record lists of opt-outs
     Import(Import),
+    /// Take an import back: nobody is opted out by it any more
+    UndoImport(UndoImport),
     /// Take those who opted out out of recipient lists
     Scrub(Scrub),
     /// Say who may be messaged
@@ -83,6 +87,8 @@ pub(crate) enum Command {
     Why(Why),
     /// List the layers: registries and consents that somebody else keeps
     Layers(Layers),
+    /// Show who came to be opted out and who no longer is, between two moments or two sets
+    Diff(Diff),
     /// Write the events or opt-outs of a range of dates
     Export(Export),
     /// Count the events of a range of dates
@@ -192,10 +198,21 @@ pub(crate) struct Override {
     pub(crate) event: EventArgs,
 }
 
+/// Options of `link`.
+#[derive(Debug, Args)]
+pub(crate) struct Link {
+    /// An id without a number (US.1349…) and the number of the same person, or two ids; - reads
+    /// one pair a line from standard input, with a tab or comma between
+    #[arg(required = true, num_args = 1..=2, value_names = ["ID", "NUMBER"])]
+    pub(crate) ends: Vec<String>,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+}
+
 /// Options of `erase`.
 #[derive(Debug, Args)]
 pub(crate) struct Erase {
-    /// The numbers, in any spelling; - reads one a line from standard input
+    /// The numbers, in any spelling, or ids; - reads one a line from standard input
     ///
     /// Their events, spellings and notes leave the store for good, and the files are searched for
     /// the numbers afterwards. They stay opted out of all messages, also those of whom nothing was
@@ -245,6 +262,12 @@ pub(crate) struct Import {
     /// The column that has the region of each number
     #[arg(long, value_name = "NAME|INDEX")]
     pub(crate) region_column: Option<String>,
+    /// The column of the message template that each person answered; --template where it is empty
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) template_column: Option<String>,
+    /// The column of the campaign that each person answered; --campaign where it is empty
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) campaign_column: Option<String>,
     /// Write the rows that can't be read to this file, with line and reason
     #[arg(long, value_name = "FILE")]
     pub(crate) invalid: Option<PathBuf>,
@@ -258,10 +281,28 @@ pub(crate) struct Import {
     /// Record nothing, only count
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Refuse to add more than so many, such as 5000, or than such a share of those who are opted
+    /// out, such as 10%: the lists are counted first, and nothing is recorded when it is more
+    #[arg(long, value_name = "N|PERCENT")]
+    pub(crate) max_added: Option<MaxAdded>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+}
+
+/// Options of `undo-import`.
+#[derive(Debug, Args)]
+pub(crate) struct UndoImport {
+    /// The import, by the number that it answered: the sequence of its first event
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: u64,
+    /// Why it should not have been loaded
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Record nothing, only count
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Where help lists the options of layers.
@@ -280,7 +321,7 @@ pub(crate) struct RegistryArgs {
         help_heading = LAYER,
         requires = "as_of",
         conflicts_with_all = [
-            "at_column", "region_column", "at", "source", "sender", "brand", "tier", "word",
+            "at_column", "region_column", "template_column", "campaign_column", "max_added", "at", "source", "sender", "brand", "tier", "word",
             "campaign", "message_id", "note",
         ]
     )]
@@ -380,6 +421,8 @@ pub(crate) struct Scrub {
     /// When an outside list is older than it may be: refuse, or warn and go on
     #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
     pub(crate) stale: StaleChoice,
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
     /// enforce takes rows out; report keeps every row and only counts; off asks nobody
     #[arg(long, value_enum, default_value_t = Mode::Enforce)]
     pub(crate) mode: Mode,
@@ -428,6 +471,8 @@ pub(crate) struct Check {
     /// When an outside list is older than it may be: refuse, or warn and go on
     #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
     pub(crate) stale: StaleChoice,
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
 }
 
 /// Options of `why`.
@@ -441,12 +486,44 @@ pub(crate) struct Why {
     pub(crate) region: Option<Region>,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
-    /// As the store knew it at this moment
-    #[arg(long, value_name = "TIME")]
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
+}
+
+/// At which moment a store is asked.
+#[derive(Debug, Args)]
+pub(crate) struct AsOfArgs {
+    /// As the store knew it at this moment, layers included: RFC 3339, or a date
+    #[arg(long = "at", visible_alias = "as-of", value_name = "TIME")]
     pub(crate) at: Option<String>,
     /// The zone of a time without an offset
     #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
     pub(crate) tz: Zone,
+}
+
+impl AsOfArgs {
+    /// The moment; `None` for now.
+    pub(crate) fn moment(&self) -> Result<Option<Timestamp>, crate::exit::UsageError> {
+        moment(&self.at, &self.tz)
+    }
+}
+
+/// Options of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The earlier moment: a sequence, or a time as the store knew it then: RFC 3339, or a date.
+    /// Or a set of numbers: a .roaring file
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// The later moment, or the other set
+    #[arg(value_name = "TO")]
+    pub(crate) to: String,
+    /// The zone of a time without an offset
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
+    /// Only how many there are
+    #[arg(long)]
+    pub(crate) count: bool,
 }
 
 /// A range of dates.

@@ -396,6 +396,15 @@ impl Journal {
         })
     }
 
+    /// What the index says of the record that holds a sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn span(&self, sequence: u64) -> Result<Option<Span>, JournalError> {
+        self.with_entry(sequence, |entry, _, _| Ok(Span::of(entry)))
+    }
+
     fn with_entry<T>(
         &self,
         sequence: u64,

@@ -442,9 +442,21 @@ impl Record {
         self.texts.get(row).map(String::as_str)
     }
 
-    /// For a row of a link, the row of the other end.
+    /// For a row of a link, the row of the other end, unless that was cut off.
     pub fn partner(&self, row: usize) -> Option<usize> {
-        (self.details.action == Action::Link).then_some(row ^ 1)
+        let is_link = self.details.action == Action::Link;
+        is_link.then_some(row ^ 1).filter(|&partner| partner < self.rows())
+    }
+
+    /// The record as if it ended after its first `rows` rows.
+    #[must_use]
+    pub fn cut(&self, rows: usize) -> Record {
+        let mut record = self.clone();
+        record.subjects.truncate(rows);
+        record.occurred.truncate(rows);
+        record.texts.truncate(rows);
+        record.previous.truncate(rows);
+        record
     }
 
     /// When the person of a row acted.
@@ -589,8 +601,8 @@ pub enum Fate {
 
 /// What may still be counted when nothing else is told.
 fn bare(details: &Details) -> Details {
-    let Details { tier, category, .. } = *details;
-    Details { tier, category, ..Details::new(details.action, details.source) }
+    let Details { tier, category, batch, .. } = *details;
+    Details { tier, category, batch, ..Details::new(details.action, details.source) }
 }
 
 fn decode_differences(mut bytes: &[u8], rows: usize) -> Option<Vec<u64>> {

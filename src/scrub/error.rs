@@ -18,6 +18,15 @@ pub enum ScrubError {
         #[source]
         source: io::Error,
     },
+    /// The input can be read only once, and can't be copied for a second reading.
+    #[error("{file} can't be copied for a second reading{}", advice(source))]
+    Keep {
+        /// The input.
+        file: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The input can't be read as records.
     #[error("{file} can't be read")]
     Table {

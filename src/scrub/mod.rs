@@ -37,6 +37,7 @@
 mod engine;
 mod error;
 mod input;
+mod kept;
 pub mod output;
 mod report;
 mod set;
@@ -48,11 +49,13 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::number::{Folding, NumberReader, Region};
+use crate::number::{BusinessId, Folding, NumberReader, Region};
 use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
+use crate::time::Timestamp;
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
+pub use kept::KeptInput;
 pub use report::{LayerUsed, Message, Report, ReportOptions};
 pub use set::{Origin, SuppressionSet};
 
@@ -109,7 +112,7 @@ impl<'a> Sinks<'a> {
     }
 
     /// Where the rows of subscribers who opted out go, with four more columns:
-    /// `optout_number` (digits, without a plus), `optout_since`, `optout_source`, `optout_rule`.
+    /// `optout_number` (digits, without a plus, or the id), `optout_since`, `optout_source`, `optout_rule`.
     pub fn suppressed(
         mut self,
         name: impl Into<String>,
@@ -161,6 +164,7 @@ pub struct Scrubber<'a, S> {
     threads: usize,
     generation: u64,
     sequence: u64,
+    at: Option<Timestamp>,
     message: Message,
     cancel: Option<&'a AtomicBool>,
     progress: Option<&'a (dyn Fn(Progress) + Sync)>,
@@ -182,6 +186,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
             generation: 0,
             sequence: 0,
+            at: None,
             message: Message::default(),
             cancel: None,
             progress: None,
@@ -219,7 +224,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
         self
     }
 
-    /// Of several rows that would be kept with the same E.164 number, keeps the first. Not by
+    /// Of several rows that would be kept with the same E.164 number or id, keeps the first. Not by
     /// subscriber key: that can merge two people, which is right for silence only. Remembers
     /// every kept number, some 10 to 20 bytes each: 10 million rows take about 200 MB.
     pub fn dedupe(mut self, dedupe: bool) -> Self {
@@ -242,6 +247,12 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
     /// What the set is a view of, for the report.
     pub fn as_of(mut self, generation: u64, sequence: u64) -> Self {
         (self.generation, self.sequence) = (generation, sequence);
+        self
+    }
+
+    /// The earlier moment of which the set is a view, for the report; none for now.
+    pub fn at(mut self, moment: Option<Timestamp>) -> Self {
+        self.at = moment;
         self
     }
 
@@ -309,7 +320,9 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             digits >= DIGITS_MIN && !cell.iter().any(u8::is_ascii_alphabetic)
         };
         let looks_like_number = |cell: &[u8]| {
-            reader.recipient(cell).is_ok() || (self.region_column.is_some() && looks_national(cell))
+            reader.recipient(cell).is_ok()
+                || BusinessId::find(cell).is_some()
+                || (self.region_column.is_some() && looks_national(cell))
         };
         Table::open(input, &options, &looks_like_number)
             .map_err(|source| ScrubError::Table { file: file.to_owned(), source })
@@ -330,6 +343,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
                 .map(|(reason, count)| (reason.to_owned(), count))
                 .collect(),
             generation: self.generation,
+            as_of: self.at,
             sequence: self.sequence,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             options: ReportOptions {

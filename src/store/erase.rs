@@ -20,20 +20,20 @@ use serde::Serialize;
 use super::core::{Core, merge_changes};
 use super::error::{StoreError, WriteError};
 use super::layout::Entry;
-use super::standing::{Standing, decide, fact_of_row, follow};
+use super::standing::{Standing, decide, follow};
 use super::traces::{Bytes, Traces};
 use crate::disk::{Disk, DiskError};
 use crate::event::{Action, Details, Ground, Source, Tier};
 use crate::journal::{Fate, Record, Redaction, Row, SegmentInfo, Spelling, Subject, revise};
-use crate::number::{Folding, Number, SubscriberKey, fold};
+use crate::number::{Address, Folding, SubscriberKey};
 use crate::policy::{Fact, Scope, is_permanent, standing_opt_outs};
 use crate::time::Timestamp;
 
 /// Who is to be forgotten, and what is recorded of that.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Erasure {
-    /// The people, by any of their numbers.
-    pub numbers: Vec<Number>,
+    /// The people, by any of their addresses: those that are linked with it are erased too.
+    pub addresses: Vec<Address>,
     /// Who carries it out.
     pub operator: String,
     /// Why, such as the number of a case. It stays, so it must not say who was forgotten.
@@ -43,7 +43,7 @@ pub struct Erasure {
 /// Counts the people.
 impl fmt::Debug for Erasure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Erasure({} people)", self.numbers.len())
+        write!(f, "Erasure({} people)", self.addresses.len())
     }
 }
 
@@ -88,6 +88,15 @@ pub struct Erased {
     pub events_dropped: u64,
 }
 
+/// What leaves the store in one swap of the manifest.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// Segments that were written anew without it.
+    pub(super) revised: Vec<SegmentInfo>,
+    /// The keys of ids of which only the hash is kept.
+    pub(super) ids: BTreeSet<SubscriberKey>,
+}
+
 /// Those who are forgotten.
 struct Forgotten {
     folding: Folding,
@@ -117,14 +126,20 @@ impl Redaction for Forgotten {
     }
 }
 
-/// What is known of one subscriber.
+/// The keys of one person: first the one that was asked for, then those linked with it.
+type Addresses = Vec<SubscriberKey>;
+
+/// What is known of one address.
 #[derive(Default)]
 struct Known {
     head: u64,
+    /// Whether there is more than tombstones.
+    is_more: bool,
     /// Events that are no tombstones.
     events: u64,
     /// Sequence of the oldest event.
     first: u64,
+    /// Those of all his addresses.
     facts: Vec<Fact>,
 }
 
@@ -145,23 +160,22 @@ impl Core {
         now: Timestamp,
     ) -> Result<EraseReport, WriteError> {
         self.check()?;
-        if request.numbers.is_empty() {
+        if request.addresses.is_empty() {
             return Ok(EraseReport::default());
         }
         let folding = self.folding();
-        // Everything that is about one person: of linked addresses, the keys of all.
-        let people: Vec<SubscriberKey> =
-            request.numbers.iter().map(|&number| fold(number, folding)).collect();
-        let mut traces = Traces::new(folding);
-        request.numbers.iter().for_each(|&number| traces.add(number));
-        let known = self.known(&people, &mut traces)?;
-        for (field, text) in [("operator", &details.operator), ("reason", &details.note)] {
-            if traces.starred(text).is_some() {
-                return Err(WriteError::NamesForgotten { field });
-            }
-        }
         let before = self.sequence();
-        let kept = self.append_tombstones(&people, &known, details, now);
+        let mut traces = Traces::new(folding);
+        request.addresses.iter().for_each(|address| traces.add_address(address));
+        let met = self.meet(request, details, now, &traces);
+        if met.is_err() {
+            self.give_up_past(before);
+        }
+        let (people, known) = self.known(&met?, before, &mut traces)?;
+        refuse_traces(details, &traces)?;
+        let first_new = self.sequence() + 1;
+        let everybody: Vec<SubscriberKey> = people.iter().flatten().copied().collect();
+        let kept = self.append_tombstones(&everybody, &known, details, now);
         if kept.is_err() {
             self.give_up_past(before);
         }
@@ -169,13 +183,13 @@ impl Core {
         let mut keys: HashMap<SubscriberKey, bool> =
             known.keys().map(|&key| (key, false)).collect();
         keys.extend(kept.iter().map(|it| (it.key, true)));
-        let forgotten = Forgotten { folding, keys, first_new: before + 1, traces };
+        let forgotten = Forgotten { folding, keys, first_new, traces };
         let mut report = EraseReport::default();
         let first_kept: HashMap<SubscriberKey, u64> =
             kept.iter().map(|it| (it.key, it.facts[0].sequence)).collect();
-        report.people.extend(people.iter().map(|key| Erased {
-            sequence: first_kept.get(key).copied().unwrap_or(known[key].first),
-            events_dropped: known[key].events,
+        report.people.extend(people.iter().map(|members| Erased {
+            sequence: first_kept.get(&members[0]).copied().unwrap_or(known[&members[0]].first),
+            events_dropped: members.iter().map(|member| known[member].events).sum(),
         }));
         self.go_over(&forgotten, kept, now, &mut report)?;
         self.remove_leftovers(&mut report)?;
@@ -184,32 +198,65 @@ impl Core {
         Ok(report)
     }
 
-    /// Follows the histories and gathers what in them leads to the person.
+    /// The keys of the addresses. An id of which nothing is known has none yet: it gets one from an
+    /// opt-out that is then erased like any other.
+    fn meet(
+        &mut self,
+        request: &Erasure,
+        details: &Details,
+        now: Timestamp,
+        traces: &Traces,
+    ) -> Result<Vec<SubscriberKey>, WriteError> {
+        refuse_traces(details, traces)?;
+        let mut keys = Vec::with_capacity(request.addresses.len());
+        for address in &request.addresses {
+            if let (None, Address::Id(id)) = (self.key_of(address), address) {
+                let after = self.sequence();
+                let row = Row {
+                    subject: Subject::Id(SubscriberKey::of_id(after + 1)),
+                    occurred_at: now,
+                    spelling: Spelling::Text(id.as_str()),
+                    previous: 0,
+                };
+                self.append(details, now, &[row])?;
+                self.take_in(after)?;
+            }
+            keys.extend(self.key_of(address));
+        }
+        Ok(keys)
+    }
+
+    /// Follows the histories of everybody and of those who are linked with them, and gathers what
+    /// in them leads to a person. Events past `before` are no history.
     fn known(
         &self,
-        people: &[SubscriberKey],
+        keys: &[SubscriberKey],
+        before: u64,
         traces: &mut Traces,
-    ) -> Result<BTreeMap<SubscriberKey, Known>, WriteError> {
+    ) -> Result<(Vec<Addresses>, BTreeMap<SubscriberKey, Known>), WriteError> {
         let journal = self.journal.journal();
+        let mut people = Vec::new();
         let mut all = BTreeMap::new();
-        for &key in people {
-            traces.add_key(key);
-            let head = self.standings.standing(key)?.map_or(0, |standing| standing.head);
-            let mut known = Known { head, ..Known::default() };
-            follow(journal, known.head, |record, row| {
-                known.first = record.first_sequence() + row as u64;
-                known.facts.push(fact_of_row(journal, record, row)?);
-                let subject = record.subjects()[row];
-                known.events += u64::from(!matches!(subject, Subject::Tombstone(_)));
-                if let Subject::Number(number) = subject {
-                    traces.add(number);
-                }
-                record.text(row).into_iter().for_each(|text| traces.add_spelling(text));
-                Ok(())
-            })?;
-            all.insert(key, known);
+        for &key in keys {
+            let pool = self.standings.pool(journal, key)?;
+            people.push(pool.members.iter().map(|&(member, _)| member).collect());
+            for (member, head) in pool.members {
+                traces.add_key(member);
+                let mut known = Known { head, facts: pool.facts.clone(), ..Known::default() };
+                follow(journal, head, |record, row| {
+                    known.first = record.first_sequence() + row as u64;
+                    let subject = record.subjects()[row];
+                    let is_tombstone = matches!(subject, Subject::Tombstone(_));
+                    known.is_more |= !is_tombstone;
+                    known.events += u64::from(!is_tombstone && known.first <= before);
+                    record.address(row).iter().for_each(|address| traces.add_address(address));
+                    record.text(row).into_iter().for_each(|text| traces.add_spelling(text));
+                    Ok(())
+                })?;
+                all.insert(member, known);
+            }
         }
-        Ok(all)
+        Ok((people, all))
     }
 
     /// Records that everybody who has no tombstone, or more than that, is suppressed from now on.
@@ -225,7 +272,7 @@ impl Core {
         let mut everybody = BTreeSet::new();
         let is_needed = |key: &&SubscriberKey| {
             let known = &known[key];
-            (known.head == 0 || known.events > 0) && everybody.insert(**key)
+            (known.head == 0 || known.is_more) && everybody.insert(**key)
         };
         let needed = people.iter().filter(is_needed);
         let mut kept: Vec<Kept> =
@@ -286,9 +333,10 @@ impl Core {
             // Half of the files on a full disk are room that somebody waits for.
             let _ = self.remove_unfinished();
         }
-        let revised = revised?;
-        report.segments_rewritten = revised.len() as u64;
-        if revised.is_empty() {
+        let ids = forgotten.keys.keys().copied().filter(|key| key.id_sequence().is_some());
+        let gone = Gone { revised: revised?, ids: ids.collect() };
+        report.segments_rewritten = gone.revised.len() as u64;
+        if gone.revised.is_empty() {
             return Ok(());
         }
         let mut changes: Vec<(SubscriberKey, Standing)> = Vec::new();
@@ -298,7 +346,7 @@ impl Core {
         }
         changes.sort_unstable_by_key(|&(key, _)| key);
         let changes = merge_changes(self.standings.changes()?, changes);
-        self.fold(&changes, &revised, self.sequence(), now)
+        self.fold(&changes, &gone, self.sequence(), now)
     }
 
     /// Whether the active segment, which is never written anew, holds what is to be forgotten.
@@ -357,11 +405,18 @@ impl Core {
         if let Some((file, offset)) = remains {
             return Err(WriteError::Remains { file, offset });
         }
+        if let Some(file) = &self.manifest.ids
+            && forgotten.traces.ids().any(|id| self.standings.generation.ids.tells(id))
+        {
+            return Err(WriteError::Remains { file: self.disk.path_of(&file.name), offset: 0 });
+        }
         for name in self.disk.list()? {
             let of = match Entry::of(&name) {
-                Entry::Manifest | Entry::Index(..) | Entry::Generation(_) | Entry::Registry(_) => {
-                    Bytes::Counts
-                }
+                Entry::Manifest
+                | Entry::Index(..)
+                | Entry::Generation(_)
+                | Entry::Ids(_)
+                | Entry::Registry(_) => Bytes::Counts,
                 _ => Bytes::Texts,
             };
             if let Some(offset) = search_file(&self.disk, &name, of, &forgotten.traces, report)? {
@@ -370,6 +425,16 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// What is recorded of an erasure stays: it must not say who was forgotten.
+fn refuse_traces(details: &Details, traces: &Traces) -> Result<(), WriteError> {
+    for (field, text) in [("operator", &details.operator), ("reason", &details.note)] {
+        if traces.starred(text).is_some() {
+            return Err(WriteError::NamesForgotten { field });
+        }
+    }
+    Ok(())
 }
 
 /// What nothing lifts of those who are erased: scope and tier, and of whom.

@@ -11,12 +11,12 @@ use super::init::init_on;
 use super::manifest::Manifest;
 use super::verify::verify_on;
 use super::{
-    Bulk, Erasure, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError, Writer,
+    Bulk, Erasure, Initialized, Moment, NewEvent, Outcome, Reader, StoreError, WriteError, Writer,
 };
 use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
 use crate::journal::hex;
-use crate::number::{Folding, Number, SubscriberKey, fold};
+use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use crate::policy::{Context, Policy, Ruling};
 use crate::time::Timestamp;
 
@@ -47,7 +47,8 @@ pub(super) fn key(index: u64) -> SubscriberKey {
 
 pub(super) fn event(index: u64, action: Action, occurred_at: i64) -> NewEvent {
     NewEvent {
-        number: number(index),
+        address: number(index).into(),
+        linked: None,
         raw: format!("+{}", number(index).get()),
         occurred_at: Timestamp::from_millis(occurred_at),
         details: Details::new(action, Source::Api),
@@ -134,9 +135,16 @@ impl Model {
         let keys: Vec<SubscriberKey> = (0..subscribers).map(key).collect();
         let mut found = vec![false; keys.len()];
         reader.contains_batch(&keys, &mut found).unwrap();
+        let lens = reader.lens(&Policy::default(), &Context::default()).unwrap();
+        let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+        reader.judge_batch(&lens, &keys, &mut rulings).unwrap();
         for index in 0..subscribers {
             let expected = self.is_opted_out(index);
             assert_eq!(found[index as usize], expected, "seed {seed}, subscriber {index}");
+            let may_send = rulings[index as usize].may_send();
+            assert_eq!(may_send, !expected, "seed {seed}, subscriber {index}");
+            let is_empty = reader.claims(key(index)).unwrap().is_empty();
+            assert_eq!(is_empty, !expected, "seed {seed}, subscriber {index}");
             let history = reader.history(key(index)).unwrap();
             let events: Vec<_> = history
                 .iter()
@@ -160,6 +168,46 @@ impl Model {
         assert_eq!(reader.len().unwrap(), count as u64, "seed {seed}");
     }
 
+    /// Fresh views of random moments; and one that was made earlier, which is as it was.
+    fn check_past(&self, reader: &Reader, kept: &mut Kept, random: &mut Random, seed: u64) {
+        if let Some((view, last)) = kept {
+            assert_eq!(view.refresh().unwrap(), 0, "seed {seed}");
+            self.up_to(*last).check(view, SUBSCRIBERS, seed);
+        }
+        let last = random.below(self.sequence + 1);
+        let view = reader.at(Moment::Sequence(last)).unwrap();
+        self.up_to(last).check(&view, SUBSCRIBERS, seed);
+        self.check_touched(reader, last, seed);
+        if kept.is_none() || random.below(3) == 0 {
+            // Not asked yet: who has to be decided again is found out later.
+            *kept = Some((view.at(Moment::Sequence(last)).unwrap(), last));
+        }
+        let future = reader.at(Moment::Sequence(self.sequence + 1));
+        assert!(matches!(future, Err(StoreError::Future { .. })), "seed {seed}");
+    }
+
+    fn check_touched(&self, reader: &Reader, after: u64, seed: u64) {
+        let is_touched = |events: &&Vec<(i64, bool, u64)>| events.iter().any(|it| it.2 > after);
+        let touched = self.events.iter().filter(|(_, events)| is_touched(events));
+        let mut touched: Vec<SubscriberKey> = touched.map(|(&index, _)| key(index)).collect();
+        let tombstones = self.tombstones.iter().filter(|(_, it)| it.1 > after);
+        touched.extend(tombstones.map(|(&index, _)| key(index)));
+        touched.sort_unstable();
+        touched.dedup();
+        assert_eq!(reader.touched(after).unwrap(), touched, "seed {seed}");
+    }
+
+    /// What was known when the event `last` was the newest. Who was erased is so at every moment.
+    fn up_to(&self, last: u64) -> Model {
+        let mut model = self.clone();
+        model.sequence = last;
+        for events in model.events.values_mut() {
+            events.retain(|it| it.2 <= last);
+        }
+        model.events.retain(|_, events| !events.is_empty());
+        model
+    }
+
     fn since(&self, index: u64) -> Option<(bool, u64)> {
         if let Some((_, sequence)) = self.tombstones.get(&index) {
             return Some((true, *sequence));
@@ -175,10 +223,14 @@ impl Model {
     }
 }
 
+const SUBSCRIBERS: u64 = 12;
+
+/// A view of the past and its sequence.
+type Kept = Option<(Reader, u64)>;
+
 /// One random life of a store: adds, resubscribes, bulk loads, compactions, reopenings, power
 /// cuts, readers that follow.
 fn live(seed: u64, steps: usize) {
-    const SUBSCRIBERS: u64 = 12;
     let mut random = Random(seed);
     let mut disk = new_store();
     // Some stores fold every bulk at once, some seal a segment after every few records.
@@ -186,11 +238,13 @@ fn live(seed: u64, steps: usize) {
         compact_after_events: [2, 5, u64::MAX][seed as usize % 3],
         compact_seals_bytes: [1, 400, u64::MAX][seed as usize / 3 % 3],
         segment_bytes: [300, 2000, u64::MAX][seed as usize / 9 % 3],
+        ..Limits::default()
     };
     let open = |disk: &MemoryDisk| writer(disk).with_limits(limits);
     let mut store = open(&disk);
     let mut follower = reader(&disk);
     let mut model = Model::default();
+    let mut kept = None;
     for _ in 0..steps {
         match random.below(22) {
             0..8 => {
@@ -206,7 +260,7 @@ fn live(seed: u64, steps: usize) {
                 let expected: Vec<Outcome> = events
                     .iter()
                     .map(|it| {
-                        let index = it.number.get() - 573_000_000_000;
+                        let index = it.address.number().unwrap().get() - 573_000_000_000;
                         model.record(index, action, it.occurred_at.as_millis())
                     })
                     .collect();
@@ -226,14 +280,18 @@ fn live(seed: u64, steps: usize) {
                 disk = disk.after_power_cut();
                 store = open(&disk);
                 follower = reader(&disk);
+                kept = None;
             }
             15..18 => {
                 follower.refresh().unwrap();
                 model.check(&follower, SUBSCRIBERS, seed);
+                model.check_past(&follower, &mut kept, &mut random, seed);
             }
             18 => model.check(&reader(&disk), SUBSCRIBERS, seed),
             19 => assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}"),
             20 => {
+                // An earlier view may rest on what is gone.
+                kept = None;
                 let (indexes, at) = to_erase(&mut random, SUBSCRIBERS);
                 let report = store.erase(&erasure(&indexes), Timestamp::from_millis(at)).unwrap();
                 let dropped: Vec<u64> = report.people.iter().map(|it| it.events_dropped).collect();
@@ -241,6 +299,7 @@ fn live(seed: u64, steps: usize) {
                 check_erased(&disk, &indexes, seed);
             }
             _ => {
+                kept = None;
                 let (indexes, at) = to_erase(&mut random, SUBSCRIBERS);
                 let syncs_left = Some(random.below(24) as usize);
                 disk.set_faults(Faults { syncs_left, ..Faults::default() });
@@ -302,8 +361,8 @@ fn to_erase(random: &mut Random, subscribers: u64) -> (BTreeSet<u64>, i64) {
 }
 
 fn erasure(indexes: &BTreeSet<u64>) -> Erasure {
-    let numbers = indexes.iter().map(|&index| number(index)).collect();
-    Erasure { numbers, ..Erasure::default() }
+    let addresses = indexes.iter().map(|&index| number(index).into()).collect();
+    Erasure { addresses, ..Erasure::default() }
 }
 
 /// Whether no file holds the erased.
@@ -726,7 +785,7 @@ fn a_profile_that_no_key_can_have_is_damage_even_with_right_checksums() {
         disk.put(&file.name, bytes);
         hostile.publish(&disk).unwrap();
         let asked = Reader::open_on(Arc::new(disk.clone())).and_then(|reader| {
-            let lens = reader.lens(&Policy::default(), &Context::default());
+            let lens = reader.lens(&Policy::default(), &Context::default())?;
             let mut rulings = [Ruling::UNANSWERED; 3];
             reader.judge_batch(&lens, &[key(0), key(1), key(2)], &mut rulings)?;
             (0..3).try_for_each(|index| reader.claims(key(index)).map(drop))?;
@@ -735,6 +794,80 @@ fn a_profile_that_no_key_can_have_is_damage_even_with_right_checksums() {
         match asked {
             Err(error) => assert!(error.to_string().contains("profile"), "{error}"),
             Ok(rulings) => panic!("{places:?}: {rulings:?}"),
+        }
+    }
+}
+
+fn id(index: u64) -> BusinessId {
+    BusinessId::parse(format!("MX.ENT.{index}").as_bytes()).unwrap()
+}
+
+/// A large bulk goes into a generation without the overlay: it must say the same.
+#[test]
+fn a_bulk_that_is_folded_at_once_says_the_same_of_ids_and_of_who_is_linked_with_them() {
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let stores = [1, u64::MAX].map(|compact_after_events| {
+            let disk = new_store();
+            let limits = Limits { compact_after_events, ..Limits::default() };
+            let writer = Writer::open_on(Arc::new(disk.clone())).unwrap().with_limits(limits);
+            (disk, writer)
+        });
+        let address = |index: u64| match index % 2 {
+            0 => Address::Number(number(index)),
+            _ => Address::Id(id(index)),
+        };
+        for step in 1..10 {
+            let (one, other) = (random.below(8), random.below(4) * 2 + 1);
+            let rows: Vec<(u64, i64)> =
+                (0..random.below(12)).map(|_| (random.below(8), random.below(9) as i64)).collect();
+            let choice = random.below(4);
+            for (_, writer) in &stores {
+                let details = Details::new(Action::OptOut, Source::Import);
+                if choice > 1 {
+                    let mut bulk = Bulk::new();
+                    for &(index, moment) in &rows {
+                        match address(index) {
+                            Address::Number(number) => {
+                                bulk.push(number, Timestamp::from_millis(moment), "x")
+                            }
+                            Address::Id(id) => bulk.push_id(&id, Timestamp::from_millis(moment)),
+                        }
+                    }
+                    if !rows.is_empty() {
+                        writer
+                            .append_bulk(&details, Timestamp::from_millis(step), &mut bulk)
+                            .unwrap();
+                    }
+                } else if one != other {
+                    let action = if choice == 0 { Action::Link } else { Action::Resubscribe };
+                    let event = NewEvent {
+                        address: address(one),
+                        linked: (choice == 0).then(|| address(other)),
+                        raw: String::new(),
+                        occurred_at: Timestamp::from_millis(step),
+                        details: Details { action, ..details },
+                    };
+                    writer.append(vec![event], Timestamp::from_millis(step)).unwrap();
+                }
+            }
+            let [folded, kept] = stores.each_ref().map(|(disk, _)| {
+                assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}");
+                let reader = Reader::open_on(Arc::new(disk.clone())).unwrap();
+                let of = |index| {
+                    let key = reader.key_of(&address(index)).unwrap()?;
+                    let standing = reader.standing(key).unwrap()?;
+                    let linked = reader.is_linked(&standing).unwrap();
+                    let since = (standing.head, standing.since, standing.since_at, linked);
+                    Some((since, reader.claims(key).unwrap(), reader.history(key).unwrap()))
+                };
+                (0..8).map(of).collect::<Vec<_>>()
+            });
+            assert_eq!(folded, kept, "seed {seed}");
+        }
+        for (disk, writer) in &stores {
+            writer.compact(Timestamp::from_millis(99)).unwrap();
+            assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}");
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::number::{Folding, Number, SubscriberKey, fold};
+use crate::number::{Address, Folding, Number, SubscriberKey, fold};
 
 /// Fewest digits that say whose number it is without its calling code.
 const NATIONAL_DIGITS_MIN: usize = 7;
@@ -28,6 +28,7 @@ pub(super) struct Traces {
     /// Places in `digits` by the first of them.
     by_first: HashMap<u32, Vec<usize>>,
     spellings: Vec<String>,
+    ids: Vec<String>,
     /// As they are read from little-endian bytes.
     integers: HashSet<u64>,
     /// For each two bytes whether an integer begins with them.
@@ -61,9 +62,26 @@ impl Traces {
             digits: Vec::new(),
             by_first: HashMap::new(),
             spellings: Vec::new(),
+            ids: Vec::new(),
             integers: HashSet::new(),
             may_begin: vec![false; 1 << 16],
         }
+    }
+
+    /// Adds an address that is forgotten.
+    pub(super) fn add_address(&mut self, address: &Address) {
+        match address {
+            Address::Number(number) => self.add(*number),
+            Address::Id(id) if self.ids().all(|known| known != id.as_str()) => {
+                self.ids.push(id.as_str().to_owned());
+            }
+            Address::Id(_) => {}
+        }
+    }
+
+    /// The ids that are forgotten.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
     }
 
     /// Adds a number that is forgotten.
@@ -87,11 +105,10 @@ impl Traces {
         self.add_integer(number.get());
     }
 
-    /// Adds the key of somebody who is forgotten.
+    /// Adds the key of somebody who is forgotten. That of an id says nothing of him.
     pub(super) fn add_key(&mut self, key: SubscriberKey) {
-        match Number::from_e164(key.get()) {
-            Some(number) => self.add(number),
-            None => self.add_integer(key.get()),
+        if let Some(number) = Number::from_e164(key.get()) {
+            self.add(number);
         }
     }
 
@@ -148,8 +165,19 @@ impl Traces {
             let at = memchr::memmem::find(bytes, text.as_bytes())?;
             Some(at..at + text.len())
         };
+        // An id that goes on is another one.
+        let as_id = |id: &String| {
+            let mut found = memchr::memmem::find_iter(bytes, id.as_bytes());
+            let goes_on = |end: usize| bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
+            let at = found.find(|at| !goes_on(at + id.len()))?;
+            Some(at..at + id.len())
+        };
         let digits = self.as_digits(bytes, of).into_iter();
-        digits.chain(self.spellings.iter().filter_map(spelled)).min_by_key(|found| found.start)
+        let ids = self.ids.iter().filter_map(as_id);
+        digits
+            .chain(ids)
+            .chain(self.spellings.iter().filter_map(spelled))
+            .min_by_key(|found| found.start)
     }
 
     fn as_digits(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {

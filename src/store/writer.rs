@@ -13,7 +13,7 @@ use super::erase::{EraseReport, Erasure};
 use super::error::WriteError;
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Action, Category, Details};
-use crate::number::{Folding, Number};
+use crate::number::{Address, Folding};
 use crate::policy::Scope;
 use crate::time::Timestamp;
 
@@ -23,8 +23,10 @@ pub const TEXT_BYTES_MAX: usize = 4096;
 /// An event to be recorded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The number as it was read.
-    pub number: Number,
+    /// The number as it was read, or the id.
+    pub address: Address,
+    /// For a link, the other end: one of the two is an id. `None` for every other action.
+    pub linked: Option<Address>,
     /// The number as it was written.
     pub raw: String,
     /// When the person acted.
@@ -37,7 +39,8 @@ pub struct NewEvent {
 impl fmt::Debug for NewEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEvent")
-            .field("number", &self.number)
+            .field("address", &self.address)
+            .field("linked", &self.linked)
             .field("occurred_at", &self.occurred_at)
             .field("details", &self.details)
             .finish_non_exhaustive()
@@ -50,7 +53,8 @@ pub enum Outcome {
     /// The subscriber is opted out of something that he was not opted out of before.
     Added,
     /// The opt-out changed nothing: the subscriber was opted out of as much already, or came back
-    /// later than this opt-out happened; or the same message was recorded before.
+    /// later than this opt-out happened; or the same message was recorded before; or the two
+    /// addresses are linked already, and nothing is recorded.
     Already,
     /// The subscriber is no longer opted out of something that he was opted out of.
     Resubscribed,
@@ -59,6 +63,8 @@ pub enum Outcome {
     NotListed,
     /// An operator's decision is recorded.
     Recorded,
+    /// Two addresses are one subscriber's from now on.
+    Linked,
     /// Nothing was recorded: an operator's resubscribe would leave standing what the person said
     /// himself. The sequence is that of the opt-out.
     Refused,
@@ -73,6 +79,7 @@ impl Outcome {
             Outcome::Resubscribed => "resubscribed",
             Outcome::NotListed => "not-listed",
             Outcome::Recorded => "recorded",
+            Outcome::Linked => "linked",
             Outcome::Refused => "refused",
         }
     }
@@ -183,7 +190,7 @@ impl Writer {
         received_at: Timestamp,
     ) -> Result<Vec<Receipt>, WriteError> {
         events.iter().try_for_each(|event| {
-            check_action(&event.details)?;
+            check_action(event)?;
             check_texts(&event.details, &event.raw)
         })?;
         let ticket = Arc::new(Ticket { events, received_at, answer: Mutex::new(None) });
@@ -219,15 +226,28 @@ impl Writer {
         received_at: Timestamp,
         bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
-        if details.action != Action::OptOut {
-            let why = "a list is one of opt-outs";
-            return Err(WriteError::Action { action: details.action, why });
+        self.append_bulks(&mut [(details, bulk)], received_at)
+    }
+
+    /// As [`Writer::append_bulk`], for several lists with details of their own. Those that begin
+    /// an import ([`Details::NEW_BATCH`]) begin the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::append_bulk`].
+    pub fn append_bulks(
+        &self,
+        lists: &mut [(&Details, &mut Bulk)],
+        received_at: Timestamp,
+    ) -> Result<BulkReport, WriteError> {
+        for (details, _) in lists.iter() {
+            if details.action != Action::OptOut {
+                let why = "a list is one of opt-outs";
+                return Err(WriteError::Action { action: details.action, why });
+            }
+            check_texts(details, "")?;
         }
-        check_texts(details, "")?;
-        let mut core = self.core();
-        let report = core.append_bulk(details, received_at, bulk)?;
-        core.compact_if_due(received_at)?;
-        Ok(report)
+        self.core().append_bulks(lists, received_at)
     }
 
     /// Forgets people and keeps them suppressed: what was recorded of them leaves the journal, its
@@ -314,9 +334,20 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether the action says all that it needs to be recorded.
-fn check_action(details: &Details) -> Result<(), WriteError> {
+fn check_action(event: &NewEvent) -> Result<(), WriteError> {
+    let details = &event.details;
+    let ends = (&event.address, event.linked.as_ref());
     let why = match (details.action, details.category) {
-        (Action::Link, _) => "it joins two addresses, and an event is about one",
+        _ if details.batch == Details::NEW_BATCH => "an import begins with a list",
+        (Action::Link, _) => match ends {
+            (_, None) => "it has to name two addresses",
+            (Address::Number(_), Some(Address::Number(_))) => {
+                "it joins an id with a number or another id, not two numbers"
+            }
+            (one, Some(other)) if one == other => "its two ends are the same",
+            _ => return Ok(()),
+        },
+        _ if event.linked.is_some() => "only a link is about two addresses",
         (Action::Override, None) => "it has to name a category",
         (Action::Override, Some(Category::Marketing)) => {
             "nobody who opted out gets marketing: it names utility or authentication"
@@ -329,7 +360,7 @@ fn check_action(details: &Details) -> Result<(), WriteError> {
     Err(WriteError::Action { action: details.action, why })
 }
 
-fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
+pub(super) fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
     let texts = [
         ("channel", &*details.channel),
         ("sender", &details.sender),

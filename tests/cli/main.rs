@@ -5,8 +5,10 @@
 //! - `records`: add, resubscribe, check, why.
 //! - `erasures`: erase, and what the others say of the erased.
 //! - `imports`: lists in.
+//! - `undo`: imports that are guarded, labelled, and taken back.
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
+//! - `past`: scrub, check and why as of a moment, diff.
 //! - `answers`: export, stats, normalize, completions, man.
 //! - `faults`: full disks, closed pipes, files that change.
 
@@ -14,8 +16,11 @@ mod answers;
 mod erasures;
 mod faults;
 mod harness;
+mod ids;
 mod imports;
 mod layers;
+mod past;
 mod records;
 mod scrubs;
 mod stores;
+mod undo;

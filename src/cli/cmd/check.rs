@@ -5,20 +5,22 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use optout::event::Event;
-use optout::number::{Number, NumberReader};
+use optout::number::{Address, BusinessId, NumberReader, SubscriberKey};
 use optout::query::{Checker, Explanation, Verdict, explain};
+use optout::store::Reader;
 use optout::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{for_each_group, judge, open_reader, shown, warn_of_unknown_names};
-use crate::args::{Check, StaleChoice, Why, moment};
+use super::{for_each_group, judge, open_reader_at, shown, warn_of_unknown_names};
+use crate::args::{Check, StaleChoice, Why};
 use crate::exit::Exit;
 use crate::output::Output;
 
 const UNWRITABLE: &str = "standard output can't be written";
 
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
-    let mut reader = open_reader(path, output)?;
+    let at = args.as_of.moment()?;
+    let mut reader = open_reader_at(path, at, output)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     let mut out = output.stdout();
     let mut all_allowed = true;
@@ -26,7 +28,8 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
         // Standard input may come slowly: an opt-out of the meantime counts.
         reader.refresh()?;
         let checker = {
-            let judge = judge(&reader, &args.context, args.stale, Timestamp::now(), output)?;
+            let now = at.unwrap_or_else(Timestamp::now);
+            let judge = judge(&reader, &args.context, args.stale, now, output)?;
             Checker::new(judge, args.region)
         };
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
@@ -49,11 +52,11 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
 fn verdict_line(input: &[u8], verdict: &Verdict) -> String {
     let word = verdict.as_str();
     match verdict {
-        Verdict::Allowed(number) | Verdict::Exempt { number, .. } => {
-            format!("{number}\t{word}\t\t")
+        Verdict::Allowed(address) | Verdict::Exempt { address, .. } => {
+            format!("{address}\t{word}\t\t")
         }
-        Verdict::Suppressed { number, since, source, .. } => {
-            format!("{number}\t{word}\t{since}\t{source}")
+        Verdict::Suppressed { address, since, source, .. } => {
+            format!("{address}\t{word}\t{since}\t{source}")
         }
         _ => format!("{}\t{word}\t\t", shown(input)),
     }
@@ -62,13 +65,13 @@ fn verdict_line(input: &[u8], verdict: &Verdict) -> String {
 fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
     let mut value = json!({"input": String::from_utf8_lossy(input), "verdict": verdict.as_str()});
     match verdict {
-        Verdict::Allowed(number) => value["number"] = json!(number.to_string()),
-        Verdict::Exempt { number, rule } => {
-            value["number"] = json!(number.to_string());
+        Verdict::Allowed(address) => value["number"] = json!(address.to_string()),
+        Verdict::Exempt { address, rule } => {
+            value["number"] = json!(address.to_string());
             value["rule"] = json!(rule);
         }
-        Verdict::Suppressed { number, since, source, rule } => {
-            value["number"] = json!(number.to_string());
+        Verdict::Suppressed { address, since, source, rule } => {
+            value["number"] = json!(address.to_string());
             value["since"] = json!(since);
             value["source"] = json!(source);
             value["rule"] = json!(rule);
@@ -80,29 +83,25 @@ fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
 }
 
 pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
-    let at = moment(&args.at, &args.tz)?;
-    let reader = open_reader(path, output)?;
-    let reading = NumberReader::new(args.region, reader.folding()).read(args.number.as_bytes());
-    let (Some(number), Some(key)) = (reading.number, reading.key) else {
-        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
-        return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
-    };
+    let at = args.as_of.moment()?;
+    let reader = open_reader_at(path, at, output)?;
+    let (address, key) = address_of(&reader, args)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     // A question sends nothing: what is stale is said, not refused.
-    let now = Timestamp::now();
+    let now = at.unwrap_or_else(Timestamp::now);
     let judge = judge(&reader, &args.context, StaleChoice::Warn, now, output)?;
-    let explanation = explain(&reader, &judge, key, at)?;
+    let explanation = explain(&judge, key)?;
     if output.is_json() {
-        output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;
+        output.json(&explanation_json(&address, &explanation, at.map(|it| it.to_string())))?;
         return Ok(Exit::Done);
     }
     let mut out = output.stdout();
     let as_of = at.map_or(String::new(), |at| format!(" at {at}, as the store knew it then"));
     let verdict = explanation.ruling.decision.as_str();
     if explanation.events.is_empty() && explanation.layers.is_empty() {
-        writeln!(out, "{number} is {verdict}{as_of}: no event is about it")?;
+        writeln!(out, "{address} is {verdict}{as_of}: no event is about it")?;
     } else {
-        writeln!(out, "{number} is {verdict}{as_of}")?;
+        writeln!(out, "{address} is {verdict}{as_of}")?;
     }
     if let Some(since) = explanation.since_event() {
         if !explanation.rule.is_empty() {
@@ -122,22 +121,41 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         writeln!(out, "  stands {tier} messages, {}{except}", claim.scope)?;
     }
     for event in &explanation.events {
-        writeln!(out, "  {}", event_line(event))?;
+        writeln!(out, "  {}", event_line(event, key))?;
     }
     out.flush()?;
     Ok(Exit::Done)
 }
 
-fn event_line(event: &Event) -> String {
+/// Whom the question is about. An id that no event is about has the key of nobody.
+fn address_of(reader: &Reader, args: &Why) -> anyhow::Result<(Address, SubscriberKey)> {
+    let input = args.number.as_bytes();
+    if let Some(id) = BusinessId::parse(input) {
+        let key = reader.key_of_id(id.as_str())?.unwrap_or(SubscriberKey::of_id(0));
+        return Ok((id.into(), key));
+    }
+    let reading = NumberReader::new(args.region, reader.folding()).read(input);
+    let (Some(number), Some(key)) = (reading.number, reading.key) else {
+        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
+        return Err(anyhow!("\"{}\": {reason}", shown(input)));
+    };
+    Ok((number.into(), key))
+}
+
+/// `asked` is the key of the question: events of linked addresses say whose they are.
+fn event_line(event: &Event, asked: SubscriberKey) -> String {
     let details = &event.details;
     let written = match event.is_tombstone() {
         true => "everything before it was erased".to_owned(),
         false => format!("written \"{}\"", shown(event.raw.as_bytes())),
     };
+    let other = event.address.as_ref().filter(|_| event.key != Some(asked));
+    let of = other.map_or_else(String::new, |it| format!(" of {it}"));
     let mut line = format!(
-        "event  {}: {} ({}, {}) by {}, occurred {}, received {}, {written}",
+        "event  {}: {}{} ({}, {}) by {}, occurred {}, received {}, {written}",
         event.sequence,
         details.action,
+        of,
         details.tier,
         details.ground,
         details.source,
@@ -158,12 +176,15 @@ fn event_line(event: &Event) -> String {
     for (name, text) in named.into_iter().filter(|(_, text)| !text.is_empty()) {
         line.push_str(&format!(", {name} \"{}\"", shown(text.as_bytes())));
     }
+    if details.batch != 0 {
+        line.push_str(&format!(", import {}", details.batch));
+    }
     line
 }
 
-fn explanation_json(number: Number, it: &Explanation, at: Option<String>) -> Value {
+fn explanation_json(address: &Address, it: &Explanation, at: Option<String>) -> Value {
     json!({
-        "number": number.to_string(),
+        "number": address.to_string(),
         "at": at,
         "verdict": it.ruling.decision.as_str(),
         "rule": (!it.rule.is_empty()).then_some(&it.rule),

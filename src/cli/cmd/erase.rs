@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
-use optout::number::{Number, NumberReader, fold};
+use optout::number::{Address, BusinessId, NumberReader};
 use optout::store::{EraseReport, Erasure, Reader};
 use optout::time::Timestamp;
 use serde_json::json;
@@ -20,33 +20,38 @@ pub(crate) fn run(path: &Path, args: &Erase, output: &Output) -> anyhow::Result<
         return dry_run(path, args, output);
     }
     let writer = open_writer(path, output)?;
-    let (numbers, exit) = numbers(args, NumberReader::new(args.region, writer.folding()), output)?;
-    if numbers.is_empty() {
+    let (addresses, exit) =
+        addresses(args, NumberReader::new(args.region, writer.folding()), output)?;
+    if addresses.is_empty() {
         return Ok(exit);
     }
     // All of them at once: each erasure reads the whole store.
     let reason = args.reason.clone().unwrap_or_default();
-    let request = Erasure { numbers, operator: operator(), reason };
+    let request = Erasure { addresses, operator: operator(), reason };
     let report = writer.erase(&request, Timestamp::now())?;
     drop(writer);
-    acknowledge(&request.numbers, &report, output).context(
+    acknowledge(&request.addresses, &report, output).context(
         "the persons are erased, but standard output can't be written to acknowledge it",
     )?;
     tell(&report, output);
-    warn_of_layers(&Reader::open(path)?, &request.numbers, output)?;
+    warn_of_layers(&Reader::open(path)?, &request.addresses, output)?;
     Ok(exit)
 }
 
-/// The numbers that are meant without a doubt: what is erased does not come back.
-fn numbers(
+/// Those who are meant without a doubt: what is erased does not come back.
+fn addresses(
     args: &Erase,
     reader: NumberReader,
     output: &Output,
-) -> anyhow::Result<(Vec<Number>, Exit)> {
-    let mut numbers = Vec::new();
+) -> anyhow::Result<(Vec<Address>, Exit)> {
+    let mut addresses = Vec::new();
     let mut exit = Exit::Done;
     for_each_group(&args.numbers, |inputs| {
         for input in inputs {
+            if let Some(id) = BusinessId::parse(input) {
+                addresses.push(id.into());
+                continue;
+            }
             let readings = reader.read_all(input);
             if readings.iter().any(|reading| reading.ambiguous) {
                 exit = Exit::Failed;
@@ -61,7 +66,7 @@ fn numbers(
                 match reading.number {
                     Some(number) => {
                         warn_of_doubt(input, &reading, output);
-                        numbers.push(number);
+                        addresses.push(number.into());
                     }
                     None => {
                         exit = Exit::Failed;
@@ -72,16 +77,18 @@ fn numbers(
         }
         Ok(())
     })?;
-    Ok((numbers, exit))
+    Ok((addresses, exit))
 }
 
 fn dry_run(path: &Path, args: &Erase, output: &Output) -> anyhow::Result<Exit> {
     let reader = open_reader(path, output)?;
-    let (numbers, exit) = numbers(args, NumberReader::new(args.region, reader.folding()), output)?;
+    let (addresses, exit) =
+        addresses(args, NumberReader::new(args.region, reader.folding()), output)?;
     let mut people = Vec::new();
-    for number in numbers {
-        let history = reader.history(fold(number, reader.folding()))?;
-        people.push((number, history.iter().filter(|event| !event.is_tombstone()).count()));
+    for address in addresses {
+        let key = reader.key_of(&address)?;
+        let history = key.map_or_else(|| Ok(Vec::new()), |key| reader.history(key))?;
+        people.push((address, history.iter().filter(|event| !event.is_tombstone()).count()));
     }
     if output.is_json() {
         let people: Vec<_> = people
@@ -100,9 +107,9 @@ fn dry_run(path: &Path, args: &Erase, output: &Output) -> anyhow::Result<Exit> {
 }
 
 /// As every verb, it answers with the number that it was given: whoever asks has to match them.
-fn acknowledge(numbers: &[Number], report: &EraseReport, output: &Output) -> anyhow::Result<()> {
+fn acknowledge(addresses: &[Address], report: &EraseReport, output: &Output) -> anyhow::Result<()> {
     if output.is_json() {
-        let people: Vec<_> = numbers
+        let people: Vec<_> = addresses
             .iter()
             .zip(&report.people)
             .map(|(number, it)| {
@@ -125,7 +132,7 @@ fn acknowledge(numbers: &[Number], report: &EraseReport, output: &Output) -> any
         }));
     }
     let mut out = output.stdout();
-    for (number, it) in numbers.iter().zip(&report.people) {
+    for (number, it) in addresses.iter().zip(&report.people) {
         writeln!(out, "{}\t{number}\terased", it.sequence)?;
     }
     out.flush()?;
@@ -153,10 +160,11 @@ fn tell(report: &EraseReport, output: &Output) {
 }
 
 /// Outside lists are somebody else's, and are not changed.
-fn warn_of_layers(reader: &Reader, numbers: &[Number], output: &Output) -> anyhow::Result<()> {
+fn warn_of_layers(reader: &Reader, addresses: &[Address], output: &Output) -> anyhow::Result<()> {
+    let keys = addresses.iter().map(|address| reader.key_of(address));
+    let keys: Vec<_> = keys.collect::<Result<_, _>>()?;
     for layer in reader.registries()? {
-        let key = |number: &Number| fold(*number, reader.folding());
-        let listed = numbers.iter().filter(|number| layer.contains(key(number))).count();
+        let listed = keys.iter().flatten().filter(|&&key| layer.contains(key)).count();
         if listed > 0 {
             output.warn(format!(
                 "the layer {} still lists {listed} of them: it is changed by importing it anew",

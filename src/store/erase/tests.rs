@@ -8,15 +8,16 @@ use super::super::core::Limits;
 use super::super::manifest::Manifest;
 use super::super::tests::{FOLDING, NOW, bulk_of, event, key, new_store, number, reader, writer};
 use super::super::verify::verify_on;
-use super::super::{NewEvent, Outcome, Reader, WriteError, Writer, init, verify};
+use super::super::{Moment, NewEvent, Outcome, Reader, WriteError, Writer, init, verify};
 use super::*;
 use crate::disk::{Faults, MemoryDisk};
 use crate::event::Category;
+use crate::number::{BusinessId, Number, fold};
 use crate::policy::{Context, Decision, Policy, Ruling};
 
 fn request(indexes: &[u64]) -> Erasure {
-    let numbers = indexes.iter().map(|&index| number(index)).collect();
-    Erasure { numbers, operator: "anna".to_owned(), reason: "case 17".to_owned() }
+    let addresses = indexes.iter().map(|&index| number(index).into()).collect();
+    Erasure { addresses, operator: "anna".to_owned(), reason: "case 17".to_owned() }
 }
 
 /// Every way in which the digits of a number could stand in a file, looked for by hand.
@@ -78,7 +79,7 @@ fn places_in_folder(folder: &Path, index: u64) -> Vec<String> {
 fn rulings(reader: &Reader, index: u64) -> Vec<Decision> {
     let of = |category: &Category| {
         let context = Context { category: *category, ..Context::default() };
-        let lens = reader.lens(&Policy::default(), &context);
+        let lens = reader.lens(&Policy::default(), &context).unwrap();
         let mut rulings = [Ruling::UNLISTED];
         reader.judge_batch(&lens, &[key(index)], &mut rulings).unwrap();
         rulings[0].decision
@@ -454,5 +455,100 @@ fn a_revision_is_checked_byte_by_byte_and_leftovers_of_others_are_removed() {
             assert!(report.map_or(true, |it| !it.is_sound()), "{name}, byte {byte}");
         }
         disk.put(name, whole);
+    }
+}
+
+fn id(text: &str) -> Address {
+    Address::Id(BusinessId::parse(text.as_bytes()).unwrap())
+}
+
+fn event_of(address: &Address, action: Action) -> NewEvent {
+    let raw = address.to_string();
+    NewEvent { address: address.clone(), raw, ..event(0, action, 1) }
+}
+
+#[test]
+fn an_id_and_what_is_linked_with_it_are_erased_together_and_stay_known() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let [one, other, unknown] =
+        ["US.13491208655302741918", "US.13491208655302741919", "MX.77"].map(id);
+    let link = NewEvent { linked: Some(number(1).into()), ..event_of(&one, Action::Link) };
+    store.append(vec![event_of(&other, Action::OptOut), event(1, Action::OptOut, 1)], NOW).unwrap();
+    store.append(vec![event_of(&one, Action::OptOut), link], NOW).unwrap();
+    store.compact(NOW).unwrap();
+    let mut about = event_of(&other, Action::OptOut);
+    about.details.note = format!("not {one}, nor {}", number(1));
+    store.append(vec![about], NOW).unwrap();
+
+    let addresses = vec![one.clone(), unknown.clone()];
+    let request = Erasure { addresses, ..Erasure::default() };
+    let report = store.erase(&request, NOW).unwrap();
+    let dropped: Vec<u64> = report.people.iter().map(|it| it.events_dropped).collect();
+    assert_eq!(dropped, [4, 0]);
+    assert_eq!(places_in_memory(&disk, 1), [""; 0]);
+    for (name, address) in disk
+        .list()
+        .unwrap()
+        .iter()
+        .flat_map(|name| [(name.clone(), &one), (name.clone(), &unknown)])
+    {
+        let found =
+            memchr::memmem::find(&disk.bytes(&name).unwrap(), address.to_string().as_bytes());
+        assert_eq!(found, None, "{name}");
+    }
+    for _ in 0..2 {
+        let reader = reader(&disk);
+        assert_erased(&reader, 1);
+        for address in [&one, &unknown] {
+            let key = reader.key_of(address).unwrap().unwrap();
+            assert!(reader.contains(key).unwrap());
+            assert!(reader.history(key).unwrap().iter().all(|it| it.is_tombstone()));
+        }
+        let kept = reader.history(reader.key_of(&other).unwrap().unwrap()).unwrap();
+        assert_eq!(kept.len(), 2);
+        assert!(kept[1].details.note.starts_with("not ***"), "{}", kept[1].details.note);
+        assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
+        // Who writes again is known by his id, and no link is left.
+        store.append(vec![event_of(&one, Action::OptOut)], NOW).unwrap();
+        store.compact(NOW).unwrap();
+        assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
+        assert_eq!(store.erase(&request, NOW).unwrap().people[0].events_dropped, 1);
+    }
+}
+
+#[test]
+fn the_end_of_somebody_elses_number_is_not_his() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let people = [525_512_345_678, 15_512_345_678, 85_512_345_678, 5_512_345_678];
+    let people = people.map(|it| Number::from_e164(it).unwrap());
+    for (place, raw) in
+        ["55 1234 5678", "+1 (551) 234-5678", "85512345678", "+5512345678"].iter().enumerate()
+    {
+        let mut said = event_of(&people[place].into(), Action::OptOut);
+        said.raw = (*raw).to_owned();
+        store.append(vec![said], NOW).unwrap();
+    }
+    let request = Erasure { addresses: vec![people[0].into()], ..Erasure::default() };
+    store.erase(&request, NOW).unwrap();
+    let history = |number| reader(&disk).history(fold(number, FOLDING)).unwrap();
+    let raws: Vec<String> = people[1..].iter().map(|it| history(*it)[0].raw.clone()).collect();
+    assert_eq!(raws, ["+1 (551) 234-5678", "85512345678", "+5512345678"]);
+}
+
+#[test]
+fn at_earlier_moments_whoever_was_erased_is_suppressed() {
+    let disk = new_store();
+    let store = writer(&disk);
+    store.append(vec![event(1, Action::Resubscribe, 1), event(2, Action::OptOut, 1)], NOW).unwrap();
+    store.append(vec![event(3, Action::OptOut, 1)], NOW).unwrap();
+    store.erase(&request(&[1, 2]), NOW).unwrap();
+    for sequence in 0..=5 {
+        let view = reader(&disk).at(Moment::Sequence(sequence)).unwrap();
+        assert_erased(&view, 1);
+        assert_erased(&view, 2);
+        assert_eq!(view.contains(key(3)).unwrap(), sequence >= 3);
+        assert_eq!(view.len().unwrap(), 2 + u64::from(sequence >= 3));
     }
 }
