@@ -56,9 +56,9 @@ pub enum RecheckRefused {
         /// Its name.
         layer: String,
     },
-    /// Somebody was erased since: nobody can tell who it was.
+    /// An id was erased since: which one it was nobody can tell, so that its rows can't be found.
     #[error(
-        "somebody was erased from the store since, and nobody can tell who: scrub the list again"
+        "an id was erased from the store since, and nobody can tell which: scrub the list again"
     )]
     Erased,
     /// A view of the past was asked: a receipt tells how everybody stood when it was written.
@@ -170,7 +170,7 @@ fn received_at(reader: &Reader, sequence: u64) -> Result<Option<Timestamp>, Stor
 /// Everybody who may stand differently than at the time of the receipt.
 fn changed_since(judge: &Judge<'_>, receipt: &Receipt) -> Result<Changed, RecheckRefused> {
     let reader = judge.reader();
-    let mut keys = reader.touched(receipt.sequence())?.ok_or(RecheckRefused::Erased)?;
+    let mut keys = reader.touched(receipt.sequence())?;
     let layers = changed_layers(judge, receipt)?;
     let changed = keys.len() as u64 + layers.iter().map(|it| it.len()).sum::<u64>();
     if changed > CHANGED_MAX {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
 use super::column::ColumnIdentity;
+use super::erase::Gone;
 use super::error::{StoreError, WriteError};
 use super::generation::{self, Generation};
 use super::init::{is_unused_segment, take_lock};
@@ -21,7 +22,7 @@ use super::writer::{CompactReport, NewEvent, Outcome, Receipt};
 use crate::disk::{Disk, Lock};
 use crate::event::{Action, Details};
 use crate::journal::format::SEGMENT_BYTES_MAX;
-use crate::journal::{JournalWriter, Row, SegmentInfo, Spelling, Subject};
+use crate::journal::{JournalWriter, Row, Spelling, Subject};
 use crate::number::{Address, Folding, SubscriberKey};
 use crate::policy::{Fact, refusal};
 use crate::time::Timestamp;
@@ -230,7 +231,7 @@ impl Core {
     }
 
     /// The key of an address; `None` for an id that no event is about.
-    fn key_of(&self, address: &Address) -> Option<SubscriberKey> {
+    pub(super) fn key_of(&self, address: &Address) -> Option<SubscriberKey> {
         self.standings.key_of(address, self.manifest.folding())
     }
 
@@ -462,7 +463,7 @@ impl Core {
         // gathered and sorted again, which took twice as long for 20 million numbers.
         if is_large {
             let changes = merge_changes(self.standings.changes()?, changes);
-            self.fold(&changes, &[], report.sequence, received_at)?;
+            self.fold(&changes, &Gone::default(), report.sequence, received_at)?;
         } else {
             self.take_in(after)?;
         }
@@ -568,7 +569,7 @@ impl Core {
         let folded = sequence - self.manifest.sequence;
         if folded > 0 {
             let changes = self.standings.changes()?;
-            self.fold(&changes, &[], sequence, now)?;
+            self.fold(&changes, &Gone::default(), sequence, now)?;
         }
         Ok(CompactReport {
             generation: self.manifest.generation,
@@ -579,12 +580,12 @@ impl Core {
     }
 
     /// Makes the next generation: the current one with `changes` applied, which ascend by key and
-    /// are everything up to `sequence`. In the same step `revised` segments take the place of
-    /// those before them.
+    /// are everything up to `sequence`. In the same step what is `gone` leaves the store: revised
+    /// segments take the place of those before them.
     pub(super) fn fold(
         &mut self,
         changes: &[(SubscriberKey, Standing)],
-        revised: &[SegmentInfo],
+        gone: &Gone,
         sequence: u64,
         now: Timestamp,
     ) -> Result<(), WriteError> {
@@ -602,8 +603,10 @@ impl Core {
         }
         let (layers, profiles) = written?;
         (next.layers, next.profiles) = (layers, Some(profiles));
-        if let Some(changes) = self.standings.changed_ids() {
-            next.ids = Some(generation::write_ids(&*self.disk, &old.ids, &changes, identity)?);
+        if self.standings.new_ids().len() > 0 || !gone.ids.is_empty() {
+            let new = self.standings.new_ids();
+            let ids = generation::write_ids(&*self.disk, &old.ids, new, &gone.ids, identity)?;
+            next.ids = Some(ids);
         }
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
@@ -611,7 +614,7 @@ impl Core {
         if self.journal.active_bytes() >= self.limits.compact_seals_bytes {
             self.journal.rotate(next.generation, now)?;
         }
-        self.journal.adopt(revised);
+        self.journal.adopt(&gone.revised);
         self.list_segments(&mut next);
         self.publish(next)?;
         self.standings = Standings::new(opened);

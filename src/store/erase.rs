@@ -20,10 +20,8 @@ use serde::Serialize;
 use super::core::{Core, merge_changes};
 use super::error::{StoreError, WriteError};
 use super::layout::Entry;
-use super::linked::follow_all;
-use super::standing::{Standing, decide, fact_of_row};
+use super::standing::{Standing, decide, follow};
 use super::traces::{Bytes, Traces};
-use super::writer::NewEvent;
 use crate::disk::{Disk, DiskError};
 use crate::event::{Action, Details, Ground, Source, Tier};
 use crate::journal::{Fate, Record, Redaction, Row, SegmentInfo, Spelling, Subject, revise};
@@ -34,7 +32,7 @@ use crate::time::Timestamp;
 /// Who is to be forgotten, and what is recorded of that.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Erasure {
-    /// The people, by any of their numbers or ids. What is linked with it is theirs too.
+    /// The people, by any of their addresses: those that are linked with it are erased too.
     pub addresses: Vec<Address>,
     /// Who carries it out.
     pub operator: String,
@@ -86,8 +84,17 @@ pub struct EraseReport {
 pub struct Erased {
     /// Sequence of the opt-out that is kept.
     pub sequence: u64,
-    /// Events that were dropped, of all his addresses.
+    /// Events that were dropped.
     pub events_dropped: u64,
+}
+
+/// What leaves the store in one swap of the manifest.
+#[derive(Debug, Default)]
+pub(super) struct Gone {
+    /// Segments that were written anew without it.
+    pub(super) revised: Vec<SegmentInfo>,
+    /// The keys of ids of which only the hash is kept.
+    pub(super) ids: BTreeSet<SubscriberKey>,
 }
 
 /// Those who are forgotten.
@@ -119,42 +126,21 @@ impl Redaction for Forgotten {
     }
 }
 
+/// The keys of one person: first the one that was asked for, then those linked with it.
+type Addresses = Vec<SubscriberKey>;
+
 /// What is known of one address.
 #[derive(Default)]
 struct Known {
     head: u64,
+    /// Whether there is more than tombstones.
+    is_more: bool,
     /// Events that are no tombstones.
     events: u64,
-    /// Those of them that were recorded before the erasure began.
-    told: u64,
     /// Sequence of the oldest event.
     first: u64,
-    /// The facts of the subscriber, whichever of his addresses they are about.
+    /// Those of all his addresses.
     facts: Vec<Fact>,
-}
-
-/// What is known of those who are to be forgotten.
-#[derive(Default)]
-struct Histories {
-    /// For each who was asked for the keys of all his addresses; the first is the one asked for.
-    people: Vec<Vec<SubscriberKey>>,
-    known: BTreeMap<SubscriberKey, Known>,
-    /// The keys of ids, whose texts have to go.
-    ids: BTreeSet<SubscriberKey>,
-    /// Sequence of the first event that the erasure itself records.
-    begun: u64,
-}
-
-impl Histories {
-    /// The keys of all addresses, each once.
-    fn keys(&self) -> impl Iterator<Item = SubscriberKey> + '_ {
-        self.known.keys().copied()
-    }
-
-    /// How many events a person loses.
-    fn events(&self, person: &[SubscriberKey]) -> u64 {
-        person.iter().map(|key| self.known[key].told).sum()
-    }
 }
 
 /// What is kept of one subscriber.
@@ -178,137 +164,117 @@ impl Core {
             return Ok(EraseReport::default());
         }
         let folding = self.folding();
-        let mut traces = Traces::new(folding);
         let before = self.sequence();
-        let histories = self.histories(request, &mut traces, details, now);
-        if histories.is_err() {
+        let mut traces = Traces::new(folding);
+        request.addresses.iter().for_each(|address| traces.add_address(address));
+        let met = self.meet(request, details, now, &traces);
+        if met.is_err() {
             self.give_up_past(before);
         }
-        let histories = histories?;
-        for (field, text) in [("operator", &details.operator), ("reason", &details.note)] {
-            if traces.starred(text).is_some() {
-                return Err(WriteError::NamesForgotten { field });
-            }
-        }
-        let before = self.sequence();
-        let kept = self.append_tombstones(&histories, details, now);
+        let (people, known) = self.known(&met?, before, &mut traces)?;
+        refuse_traces(details, &traces)?;
+        let first_new = self.sequence() + 1;
+        let everybody: Vec<SubscriberKey> = people.iter().flatten().copied().collect();
+        let kept = self.append_tombstones(&everybody, &known, details, now);
         if kept.is_err() {
             self.give_up_past(before);
         }
         let kept = kept?;
         let mut keys: HashMap<SubscriberKey, bool> =
-            histories.keys().map(|key| (key, false)).collect();
+            known.keys().map(|&key| (key, false)).collect();
         keys.extend(kept.iter().map(|it| (it.key, true)));
-        let forgotten = Forgotten { folding, keys, first_new: before + 1, traces };
+        let forgotten = Forgotten { folding, keys, first_new, traces };
         let mut report = EraseReport::default();
         let first_kept: HashMap<SubscriberKey, u64> =
             kept.iter().map(|it| (it.key, it.facts[0].sequence)).collect();
-        report.people.extend(histories.people.iter().map(|person| Erased {
-            sequence:
-                first_kept.get(&person[0]).copied().unwrap_or(histories.known[&person[0]].first),
-            events_dropped: histories.events(person),
+        report.people.extend(people.iter().map(|members| Erased {
+            sequence: first_kept.get(&members[0]).copied().unwrap_or(known[&members[0]].first),
+            events_dropped: members.iter().map(|member| known[member].events).sum(),
         }));
-        self.go_over(&forgotten, kept, &histories.ids, now, &mut report)?;
+        self.go_over(&forgotten, kept, now, &mut report)?;
         self.remove_leftovers(&mut report)?;
         self.search(&forgotten, &mut report)?;
         report.generation = self.manifest.generation;
         Ok(report)
     }
 
-    /// Follows the histories and gathers what in them leads to the people. An id that no event is
-    /// about has no key yet: an opt-out is recorded for it, to be dropped like any other.
-    fn histories(
+    /// The keys of the addresses. An id of which nothing is known has none yet: it gets one from an
+    /// opt-out that is then erased like any other.
+    fn meet(
         &mut self,
         request: &Erasure,
-        traces: &mut Traces,
         details: &Details,
         now: Timestamp,
-    ) -> Result<Histories, WriteError> {
-        let folding = self.folding();
-        let is_unheard = |address: &&Address| self.standings.key_of(address, folding).is_none();
-        let opt_out = |address: &Address| NewEvent {
-            address: address.clone(),
-            linked: None,
-            raw: String::new(),
-            occurred_at: now,
-            details: details.clone(),
-        };
-        let unheard: Vec<NewEvent> =
-            request.addresses.iter().filter(is_unheard).map(opt_out).collect();
-        let mut histories = Histories { begun: self.sequence() + 1, ..Histories::default() };
-        self.record(&unheard, now)?;
+        traces: &Traces,
+    ) -> Result<Vec<SubscriberKey>, WriteError> {
+        refuse_traces(details, traces)?;
+        let mut keys = Vec::with_capacity(request.addresses.len());
         for address in &request.addresses {
-            match address {
-                Address::Number(number) => traces.add(*number),
-                Address::Id(id) => traces.add_id(id.clone()),
+            if let (None, Address::Id(id)) = (self.key_of(address), address) {
+                let after = self.sequence();
+                let row = Row {
+                    subject: Subject::Id(SubscriberKey::of_id(after + 1)),
+                    occurred_at: now,
+                    spelling: Spelling::Text(id.as_str()),
+                    previous: 0,
+                };
+                self.append(details, now, &[row])?;
+                self.take_in(after)?;
             }
-            let key = self.standings.key_of(address, folding);
-            let key = key.expect("an event is about every address now");
-            let person = self.history(key, &mut histories, traces)?;
-            histories.people.push(person);
+            keys.extend(self.key_of(address));
         }
-        Ok(histories)
+        Ok(keys)
     }
 
-    /// Follows the history of one person; the keys of his addresses.
-    fn history(
+    /// Follows the histories of everybody and of those who are linked with them, and gathers what
+    /// in them leads to a person. Events past `before` are no history.
+    fn known(
         &self,
-        key: SubscriberKey,
-        histories: &mut Histories,
+        keys: &[SubscriberKey],
+        before: u64,
         traces: &mut Traces,
-    ) -> Result<Vec<SubscriberKey>, WriteError> {
+    ) -> Result<(Vec<Addresses>, BTreeMap<SubscriberKey, Known>), WriteError> {
         let journal = self.journal.journal();
-        let folding = self.folding();
-        let mut facts = Vec::new();
-        let mut known: BTreeMap<SubscriberKey, Known> = BTreeMap::new();
-        let head_of = |key| self.standings.head(key);
-        let members = follow_all(journal, key, head_of, |record, row| {
-            facts.push(fact_of_row(journal, record, row)?);
-            let sequence = record.first_sequence() + row as u64;
-            let key = record.key(row, folding).expect("a history leads to no erased row");
-            let known = known.entry(key).or_default();
-            known.first = sequence;
-            let subject = record.subjects()[row];
-            let is_dropped = !matches!(subject, Subject::Tombstone(_));
-            known.events += u64::from(is_dropped);
-            known.told += u64::from(is_dropped && sequence < histories.begun);
-            match record.address(row) {
-                Some(Address::Number(number)) => traces.add(number),
-                Some(Address::Id(id)) => traces.add_id(id),
-                None => {}
+        let mut people = Vec::new();
+        let mut all = BTreeMap::new();
+        for &key in keys {
+            let pool = self.standings.pool(journal, key)?;
+            people.push(pool.members.iter().map(|&(member, _)| member).collect());
+            for (member, head) in pool.members {
+                traces.add_key(member);
+                let mut known = Known { head, facts: pool.facts.clone(), ..Known::default() };
+                follow(journal, head, |record, row| {
+                    known.first = record.first_sequence() + row as u64;
+                    let subject = record.subjects()[row];
+                    let is_tombstone = matches!(subject, Subject::Tombstone(_));
+                    known.is_more |= !is_tombstone;
+                    known.events += u64::from(!is_tombstone && known.first <= before);
+                    record.address(row).iter().for_each(|address| traces.add_address(address));
+                    record.text(row).into_iter().for_each(|text| traces.add_spelling(text));
+                    Ok(())
+                })?;
+                all.insert(member, known);
             }
-            if let (Subject::Number(_), Some(text)) = (subject, record.text(row)) {
-                traces.add_spelling(text);
-            }
-            Ok(true)
-        })?;
-        for &(key, head) in &members {
-            traces.add_key(key);
-            let known = known.entry(key).or_default();
-            (known.head, known.facts) = (head, facts.clone());
         }
-        histories.ids.extend(members.iter().map(|it| it.0).filter(|it| it.id_sequence().is_some()));
-        histories.known.extend(known);
-        Ok(members.into_iter().map(|(key, _)| key).collect())
+        Ok((people, all))
     }
 
     /// Records that everybody who has no tombstone, or more than that, is suppressed from now on.
     /// Durable when this returns. Until the history is dropped, the tombstone continues it.
     fn append_tombstones(
         &mut self,
-        histories: &Histories,
+        people: &[SubscriberKey],
+        known: &BTreeMap<SubscriberKey, Known>,
         details: &Details,
         now: Timestamp,
     ) -> Result<Vec<Kept>, WriteError> {
         let before = self.sequence();
-        let known = &histories.known;
         let mut everybody = BTreeSet::new();
         let is_needed = |key: &&SubscriberKey| {
             let known = &known[key];
-            (known.head == 0 || known.events > 0) && everybody.insert(**key)
+            (known.head == 0 || known.is_more) && everybody.insert(**key)
         };
-        let keys: Vec<SubscriberKey> = histories.people.iter().flatten().copied().collect();
-        let needed = keys.iter().filter(is_needed);
+        let needed = people.iter().filter(is_needed);
         let mut kept: Vec<Kept> =
             needed.map(|&key| Kept { key, head: known[&key].head, facts: Vec::new() }).collect();
         self.append_tombstone(&mut kept, &everybody, details, now)?;
@@ -356,22 +322,21 @@ impl Core {
         &mut self,
         forgotten: &Forgotten,
         kept: Vec<Kept>,
-        ids: &BTreeSet<SubscriberKey>,
         now: Timestamp,
         report: &mut EraseReport,
     ) -> Result<(), WriteError> {
         if self.is_in_active(forgotten)? {
             self.rotate(now)?;
         }
-        self.standings.forget_ids(ids);
         let revised = self.revise_segments(forgotten);
         if revised.is_err() {
             // Half of the files on a full disk are room that somebody waits for.
             let _ = self.remove_unfinished();
         }
-        let revised = revised?;
-        report.segments_rewritten = revised.len() as u64;
-        if revised.is_empty() {
+        let ids = forgotten.keys.keys().copied().filter(|key| key.id_sequence().is_some());
+        let gone = Gone { revised: revised?, ids: ids.collect() };
+        report.segments_rewritten = gone.revised.len() as u64;
+        if gone.revised.is_empty() {
             return Ok(());
         }
         let mut changes: Vec<(SubscriberKey, Standing)> = Vec::new();
@@ -381,7 +346,7 @@ impl Core {
         }
         changes.sort_unstable_by_key(|&(key, _)| key);
         let changes = merge_changes(self.standings.changes()?, changes);
-        self.fold(&changes, &revised, self.sequence(), now)
+        self.fold(&changes, &gone, self.sequence(), now)
     }
 
     /// Whether the active segment, which is never written anew, holds what is to be forgotten.
@@ -440,11 +405,18 @@ impl Core {
         if let Some((file, offset)) = remains {
             return Err(WriteError::Remains { file, offset });
         }
+        if let Some(file) = &self.manifest.ids
+            && forgotten.traces.ids().any(|id| self.standings.generation.ids.tells(id))
+        {
+            return Err(WriteError::Remains { file: self.disk.path_of(&file.name), offset: 0 });
+        }
         for name in self.disk.list()? {
             let of = match Entry::of(&name) {
-                Entry::Manifest | Entry::Index(..) | Entry::Generation(_) | Entry::Registry(_) => {
-                    Bytes::Counts
-                }
+                Entry::Manifest
+                | Entry::Index(..)
+                | Entry::Generation(_)
+                | Entry::Ids(_)
+                | Entry::Registry(_) => Bytes::Counts,
                 _ => Bytes::Texts,
             };
             if let Some(offset) = search_file(&self.disk, &name, of, &forgotten.traces, report)? {
@@ -453,6 +425,16 @@ impl Core {
         }
         Ok(())
     }
+}
+
+/// What is recorded of an erasure stays: it must not say who was forgotten.
+fn refuse_traces(details: &Details, traces: &Traces) -> Result<(), WriteError> {
+    for (field, text) in [("operator", &details.operator), ("reason", &details.note)] {
+        if traces.starred(text).is_some() {
+            return Err(WriteError::NamesForgotten { field });
+        }
+    }
+    Ok(())
 }
 
 /// What nothing lifts of those who are erased: scope and tier, and of whom.

@@ -97,25 +97,24 @@ impl Reader {
 
     /// Every subscriber about whom this view knows an event past the sequence `after`, and whoever
     /// shares facts with one: ascending, nobody twice. Nobody else can stand differently than he
-    /// did at that sequence. `None` when somebody was erased since: nobody can tell who it was.
+    /// did at that sequence. Somebody who was erased since is among them by his tombstone.
     ///
     /// # Errors
     ///
     /// For a sequence past the newest that this view knows, and when the journal is damaged or
     /// can't be read.
-    pub fn touched(&self, after: u64) -> Result<Option<Vec<SubscriberKey>>, StoreError> {
+    pub fn touched(&self, after: u64) -> Result<Vec<SubscriberKey>, StoreError> {
         if after > self.sequence() {
             return Err(StoreError::Future { asked: after, newest: self.sequence() });
         }
-        let (keys, erased) = self.subscribers_of(after, |_| true)?;
-        Ok((!erased).then_some(keys))
+        self.subscribers_of(after, |_| true)
     }
 
     /// As [`Reader::touched`], of the events that another view of the same store does not know.
     pub(crate) fn touched_since(&self, other: &Reader) -> Result<Vec<SubscriberKey>, StoreError> {
         let Some(past) = &other.past else { return Ok(Vec::new()) };
         let Some(first) = past.unknown.first() else { return Ok(Vec::new()) };
-        Ok(self.subscribers_of(first.start() - 1, |sequence| !past.knows(sequence))?.0)
+        self.subscribers_of(first.start() - 1, |sequence| !past.knows(sequence))
     }
 
     /// Whether this view knows every event that another view of the same store knows.
@@ -128,14 +127,13 @@ impl Reader {
         own.iter().all(|inner| others.iter().any(|outer| is_within(inner, outer)))
     }
 
-    /// Whom the events past `after` that count are about, and whether one is about somebody who
-    /// was erased.
+    /// Whom the events past `after` that count are about.
     fn subscribers_of(
         &self,
         after: u64,
         counts: impl Fn(u64) -> bool,
-    ) -> Result<(Vec<SubscriberKey>, bool), StoreError> {
-        let (mut keys, mut erased) = (Vec::new(), false);
+    ) -> Result<Vec<SubscriberKey>, StoreError> {
+        let mut keys = Vec::new();
         self.scan::<StoreError>(
             after,
             |_| true,
@@ -145,15 +143,11 @@ impl Reader {
                     let sequence = record.first_sequence() + row as u64;
                     sequence > after && counts(sequence)
                 });
-                for row in counted {
-                    let key = record.key(row, self.folding());
-                    erased |= key.is_none();
-                    keys.extend(key);
-                }
+                keys.extend(counted.filter_map(|row| record.key(row, self.folding())));
                 Ok(true)
             },
         )?;
-        Ok((self.standings.with_linked(&self.journal, keys)?, erased))
+        self.standings.with_linked(&self.journal, keys)
     }
 
     /// The layers of the view's moment.

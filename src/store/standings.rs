@@ -1,13 +1,12 @@
 //! How everybody stands: a generation, and over it what the journal holds beyond.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::error::StoreError;
 use super::generation::Generation;
-use super::ids::ChangedIds;
 use super::linked::{Pool, follow_all};
 use super::profiles::{Profile, ProfileId, Profiles};
 use super::standing::{Decided, Standing, decide, fact_of_row};
@@ -65,8 +64,6 @@ pub(super) struct Standings {
     profiles: Arc<Profiles>,
     /// The ids of the overlay that the generation does not know.
     ids: Arc<NewIds>,
-    /// The keys of ids whose texts the next generation does not have any more.
-    forgotten_ids: Arc<BTreeSet<SubscriberKey>>,
 }
 
 /// Ids beyond the generation, with their keys.
@@ -75,8 +72,7 @@ type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 impl Standings {
     pub(super) fn new(generation: Arc<Generation>) -> Standings {
         let profiles = generation.profiles.clone();
-        let (overlay, ids, forgotten_ids) = Default::default();
-        Standings { generation, overlay, profiles, ids, forgotten_ids }
+        Standings { generation, overlay: Arc::default(), profiles, ids: Arc::default() }
     }
 
     /// The key of an address; `None` for an id that no event is about.
@@ -97,18 +93,9 @@ impl Standings {
         Arc::make_mut(&mut self.ids).insert(id, key);
     }
 
-    /// Has the next generation keep no texts of these ids.
-    pub(super) fn forget_ids(&mut self, keys: &BTreeSet<SubscriberKey>) {
-        Arc::make_mut(&mut self.forgotten_ids).extend(keys);
-    }
-
-    /// How the next generation's table of ids differs from this one's; `None` if it does not.
-    pub(super) fn changed_ids(&self) -> Option<ChangedIds<'_>> {
-        if self.ids.is_empty() && self.forgotten_ids.is_empty() {
-            return None;
-        }
-        let new = self.ids.iter().map(|(id, &key)| (id, key)).collect();
-        Some(ChangedIds { new, forgotten: &self.forgotten_ids })
+    /// The ids that the generation does not know.
+    pub(super) fn new_ids(&self) -> impl ExactSizeIterator<Item = (&BusinessId, SubscriberKey)> {
+        self.ids.iter().map(|(id, &key)| (id, key))
     }
 
     /// All that is recorded of the subscriber of a key.

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use crate::number::{BusinessId, Folding, Number, SubscriberKey, fold};
+use crate::number::{Address, Folding, Number, SubscriberKey, fold};
 
 /// Fewest digits that say whose number it is without its calling code.
 const NATIONAL_DIGITS_MIN: usize = 7;
@@ -28,7 +28,7 @@ pub(super) struct Traces {
     /// Places in `digits` by the first of them.
     by_first: HashMap<u32, Vec<usize>>,
     spellings: Vec<String>,
-    ids: Vec<BusinessId>,
+    ids: Vec<String>,
     /// As they are read from little-endian bytes.
     integers: HashSet<u64>,
     /// For each two bytes whether an integer begins with them.
@@ -68,6 +68,22 @@ impl Traces {
         }
     }
 
+    /// Adds an address that is forgotten.
+    pub(super) fn add_address(&mut self, address: &Address) {
+        match address {
+            Address::Number(number) => self.add(*number),
+            Address::Id(id) if self.ids().all(|known| known != id.as_str()) => {
+                self.ids.push(id.as_str().to_owned());
+            }
+            Address::Id(_) => {}
+        }
+    }
+
+    /// The ids that are forgotten.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
+    }
+
     /// Adds a number that is forgotten.
     pub(super) fn add(&mut self, number: Number) {
         let all = number.get().to_string().into_bytes();
@@ -89,16 +105,11 @@ impl Traces {
         self.add_integer(number.get());
     }
 
-    /// Adds an id that is forgotten.
-    pub(super) fn add_id(&mut self, id: BusinessId) {
-        if !self.ids.contains(&id) {
-            self.ids.push(id);
-        }
-    }
-
-    /// Adds the key of a number that is forgotten. That of an id says nothing of anybody.
+    /// Adds the key of somebody who is forgotten. That of an id says nothing of him.
     pub(super) fn add_key(&mut self, key: SubscriberKey) {
-        Number::from_e164(key.get()).into_iter().for_each(|number| self.add(number));
+        if let Some(number) = Number::from_e164(key.get()) {
+            self.add(number);
+        }
     }
 
     fn add_integer(&mut self, value: u64) {
@@ -154,10 +165,19 @@ impl Traces {
             let at = memchr::memmem::find(bytes, text.as_bytes())?;
             Some(at..at + text.len())
         };
+        // An id that goes on is another one.
+        let as_id = |id: &String| {
+            let mut found = memchr::memmem::find_iter(bytes, id.as_bytes());
+            let goes_on = |end: usize| bytes.get(end).is_some_and(u8::is_ascii_alphanumeric);
+            let at = found.find(|at| !goes_on(at + id.len()))?;
+            Some(at..at + id.len())
+        };
         let digits = self.as_digits(bytes, of).into_iter();
-        let spelled = self.spellings.iter().filter_map(spelled);
-        let ids = self.ids.iter().filter_map(|id| whole_word(bytes, id.as_str().as_bytes()));
-        digits.chain(spelled).chain(ids).min_by_key(|found| found.start)
+        let ids = self.ids.iter().filter_map(as_id);
+        digits
+            .chain(ids)
+            .chain(self.spellings.iter().filter_map(spelled))
+            .min_by_key(|found| found.start)
     }
 
     fn as_digits(&self, bytes: &[u8], of: Bytes) -> Option<Range<usize>> {
@@ -172,18 +192,6 @@ impl Traces {
         };
         begins.filter_map(at).next()
     }
-}
-
-/// Where a word stands that no letter or digit makes another.
-fn whole_word(bytes: &[u8], word: &[u8]) -> Option<Range<usize>> {
-    let goes_on = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let places = memchr::memmem::find_iter(bytes, word);
-    let found = places.map(|at| at..at + word.len());
-    let mut whole = found.filter(|it| {
-        let before = it.start.checked_sub(1).and_then(|at| bytes.get(at));
-        !goes_on(before) && !goes_on(bytes.get(it.end))
-    });
-    whole.next()
 }
 
 /// The digits with which a number begins, with signs between them.

@@ -8,11 +8,11 @@ use super::super::core::Limits;
 use super::super::manifest::Manifest;
 use super::super::tests::{FOLDING, NOW, bulk_of, event, key, new_store, number, reader, writer};
 use super::super::verify::verify_on;
-use super::super::{NewEvent, Outcome, Reader, WriteError, Writer, init, verify};
+use super::super::{Moment, NewEvent, Outcome, Reader, WriteError, Writer, init, verify};
 use super::*;
 use crate::disk::{Faults, MemoryDisk};
 use crate::event::Category;
-use crate::number::BusinessId;
+use crate::number::{BusinessId, Number, fold};
 use crate::policy::{Context, Decision, Policy, Ruling};
 
 fn request(indexes: &[u64]) -> Erasure {
@@ -458,95 +458,97 @@ fn a_revision_is_checked_byte_by_byte_and_leftovers_of_others_are_removed() {
     }
 }
 
-fn id(text: &str) -> BusinessId {
-    BusinessId::parse(text.as_bytes()).unwrap()
+fn id(text: &str) -> Address {
+    Address::Id(BusinessId::parse(text.as_bytes()).unwrap())
 }
 
-/// Where the texts stand in any file, whatever is around them.
-fn places_of_ids(disk: &MemoryDisk, ids: &[&str]) -> Vec<String> {
-    let mut found = Vec::new();
-    for name in disk.list().unwrap() {
-        let bytes = disk.bytes(&name).unwrap_or_default();
-        let holds = |id: &&&str| memchr::memmem::find(&bytes, id.as_bytes()).is_some();
-        found.extend(ids.iter().filter(holds).map(|id| format!("{id} in {name}")));
-    }
-    found
+fn event_of(address: &Address, action: Action) -> NewEvent {
+    let raw = address.to_string();
+    NewEvent { address: address.clone(), raw, ..event(0, action, 1) }
 }
 
 #[test]
-fn an_id_goes_with_what_is_linked_with_it_and_all_stay_suppressed() {
-    for folded in [false, true] {
-        let disk = new_store();
-        let store = writer(&disk);
-        let details = Details::new(Action::OptOut, Source::Button);
-        let of = |address: Address, linked: Option<Address>, action| NewEvent {
-            address,
-            linked,
-            raw: "55 0000".to_owned(),
-            occurred_at: NOW,
-            details: Details {
-                action,
-                note: "about MX.ANA1349, she said".to_owned(),
-                ..details.clone()
-            },
-        };
-        let (ana, luis) = (id("MX.ANA1349"), id("MX.ENT.LUIS77"));
-        let events = vec![
-            of(ana.clone().into(), None, Action::OptOut),
-            of(luis.clone().into(), None, Action::OptOut),
-            of(number(1).into(), None, Action::OptOut),
-            of(ana.clone().into(), Some(number(3).into()), Action::Link),
-        ];
-        store.append(events, NOW).unwrap();
-        if folded {
-            store.compact(NOW).unwrap();
-        }
-        let mut open = reader(&disk);
-        assert!(!places_of_ids(&disk, &["ANA1349"]).is_empty());
-        let request = Erasure { addresses: vec![number(3).into()], ..request(&[]) };
-        let report = store.erase(&request, NOW).unwrap();
-        assert_eq!(report.people[0].events_dropped, 3);
-        assert_eq!(places_of_ids(&disk, &["ANA1349"]), Vec::<String>::new());
-        assert_eq!(places_in_memory(&disk, 3), Vec::<String>::new());
-        open.refresh().unwrap();
-        for reader in [&open, &reader(&disk)] {
-            assert_erased(reader, 3);
-            let key = reader.key_of_id("MX.ANA1349").unwrap().unwrap();
-            assert!(reader.contains(key).unwrap());
-            assert!(reader.history(key).unwrap().iter().all(|it| it.is_tombstone()));
-            let other = reader.key_of_id("MX.ENT.LUIS77").unwrap().unwrap();
-            assert_eq!(reader.history(other).unwrap().len(), 1);
-            assert_eq!(reader.key_of_id("MX.ANA134").unwrap(), None);
-        }
-        assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
-
-        // He comes back: his id has the key that it had.
-        let start = of(ana.into(), None, Action::Resubscribe);
-        let all = Details { tier: Tier::All, ..start.details.clone() };
-        let at = Timestamp::from_millis(NOW.as_millis() + 5);
-        let start = NewEvent { occurred_at: at, details: all, ..start };
-        assert_eq!(store.append(vec![start], at).unwrap()[0].outcome, Outcome::Resubscribed);
-        store.compact(at).unwrap();
-        assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
-        assert!(reader(&disk).contains(key(3)).unwrap(), "they are linked no more");
-    }
-}
-
-#[test]
-fn an_id_that_nobody_has_heard_of_is_suppressed_and_its_text_kept_nowhere() {
+fn an_id_and_what_is_linked_with_it_are_erased_together_and_stay_known() {
     let disk = new_store();
     let store = writer(&disk);
-    let mut open = reader(&disk);
-    let request = Erasure { addresses: vec![id("MX.UNHEARD1").into()], ..request(&[]) };
+    let [one, other, unknown] =
+        ["US.13491208655302741918", "US.13491208655302741919", "MX.77"].map(id);
+    let link = NewEvent { linked: Some(number(1).into()), ..event_of(&one, Action::Link) };
+    store.append(vec![event_of(&other, Action::OptOut), event(1, Action::OptOut, 1)], NOW).unwrap();
+    store.append(vec![event_of(&one, Action::OptOut), link], NOW).unwrap();
+    store.compact(NOW).unwrap();
+    let mut about = event_of(&other, Action::OptOut);
+    about.details.note = format!("not {one}, nor {}", number(1));
+    store.append(vec![about], NOW).unwrap();
+
+    let addresses = vec![one.clone(), unknown.clone()];
+    let request = Erasure { addresses, ..Erasure::default() };
     let report = store.erase(&request, NOW).unwrap();
-    assert_eq!(report.people[0].events_dropped, 0);
-    assert_eq!(places_of_ids(&disk, &["UNHEARD1"]), Vec::<String>::new());
-    open.refresh().unwrap();
-    for reader in [&open, &reader(&disk)] {
-        let key = reader.key_of_id("MX.UNHEARD1").unwrap().unwrap();
-        assert!(reader.contains(key).unwrap());
+    let dropped: Vec<u64> = report.people.iter().map(|it| it.events_dropped).collect();
+    assert_eq!(dropped, [4, 0]);
+    assert_eq!(places_in_memory(&disk, 1), [""; 0]);
+    for (name, address) in disk
+        .list()
+        .unwrap()
+        .iter()
+        .flat_map(|name| [(name.clone(), &one), (name.clone(), &unknown)])
+    {
+        let found =
+            memchr::memmem::find(&disk.bytes(&name).unwrap(), address.to_string().as_bytes());
+        assert_eq!(found, None, "{name}");
     }
-    assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
-    let again = store.erase(&request, NOW).unwrap();
-    assert_eq!(again.people, report.people);
+    for _ in 0..2 {
+        let reader = reader(&disk);
+        assert_erased(&reader, 1);
+        for address in [&one, &unknown] {
+            let key = reader.key_of(address).unwrap().unwrap();
+            assert!(reader.contains(key).unwrap());
+            assert!(reader.history(key).unwrap().iter().all(|it| it.is_tombstone()));
+        }
+        let kept = reader.history(reader.key_of(&other).unwrap().unwrap()).unwrap();
+        assert_eq!(kept.len(), 2);
+        assert!(kept[1].details.note.starts_with("not ***"), "{}", kept[1].details.note);
+        assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
+        // Who writes again is known by his id, and no link is left.
+        store.append(vec![event_of(&one, Action::OptOut)], NOW).unwrap();
+        store.compact(NOW).unwrap();
+        assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound());
+        assert_eq!(store.erase(&request, NOW).unwrap().people[0].events_dropped, 1);
+    }
+}
+
+#[test]
+fn the_end_of_somebody_elses_number_is_not_his() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let people = [525_512_345_678, 15_512_345_678, 85_512_345_678, 5_512_345_678];
+    let people = people.map(|it| Number::from_e164(it).unwrap());
+    for (place, raw) in
+        ["55 1234 5678", "+1 (551) 234-5678", "85512345678", "+5512345678"].iter().enumerate()
+    {
+        let mut said = event_of(&people[place].into(), Action::OptOut);
+        said.raw = (*raw).to_owned();
+        store.append(vec![said], NOW).unwrap();
+    }
+    let request = Erasure { addresses: vec![people[0].into()], ..Erasure::default() };
+    store.erase(&request, NOW).unwrap();
+    let history = |number| reader(&disk).history(fold(number, FOLDING)).unwrap();
+    let raws: Vec<String> = people[1..].iter().map(|it| history(*it)[0].raw.clone()).collect();
+    assert_eq!(raws, ["+1 (551) 234-5678", "85512345678", "+5512345678"]);
+}
+
+#[test]
+fn at_earlier_moments_whoever_was_erased_is_suppressed() {
+    let disk = new_store();
+    let store = writer(&disk);
+    store.append(vec![event(1, Action::Resubscribe, 1), event(2, Action::OptOut, 1)], NOW).unwrap();
+    store.append(vec![event(3, Action::OptOut, 1)], NOW).unwrap();
+    store.erase(&request(&[1, 2]), NOW).unwrap();
+    for sequence in 0..=5 {
+        let view = reader(&disk).at(Moment::Sequence(sequence)).unwrap();
+        assert_erased(&view, 1);
+        assert_erased(&view, 2);
+        assert_eq!(view.contains(key(3)).unwrap(), sequence >= 3);
+        assert_eq!(view.len().unwrap(), 2 + u64::from(sequence >= 3));
+    }
 }
