@@ -27,11 +27,11 @@ impl LazyFilter {
 
     /// The filter of a set of `members` that was now asked for as many keys; `None` as long as
     /// it doesn't pay.
-    pub(super) fn get(
+    pub(super) fn get<I: Iterator<Item = SubscriberKey>>(
         &self,
         asked: usize,
         members: u64,
-        keys: impl Iterator<Item = SubscriberKey>,
+        keys: impl FnOnce() -> I,
     ) -> Option<&Filter> {
         if members > Self::MEMBERS_MAX {
             return None;
@@ -41,7 +41,7 @@ impl LazyFilter {
         }
         let asked = self.asked.fetch_add(asked as u64, Ordering::Relaxed) + asked as u64;
         let pays = asked >= (members / 2).max(Self::ASKED_MIN);
-        pays.then(|| self.filter.get_or_init(|| Filter::new(members, keys)))
+        pays.then(|| self.filter.get_or_init(|| Filter::new(members, keys())))
     }
 }
 
@@ -104,9 +104,9 @@ mod tests {
     fn a_filter_is_made_when_it_pays() {
         let filter = LazyFilter::default();
         let keys = || (0..10).map(SubscriberKey::from_u64);
-        assert!(filter.get(1_000, 10, keys()).is_none());
-        assert!(filter.get(100_000, 10, keys()).is_some());
-        assert!(filter.get(1, 10, keys()).is_some());
-        assert!(LazyFilter::default().get(usize::MAX, 1 << 30, keys()).is_none());
+        assert!(filter.get(1_000, 10, keys).is_none());
+        assert!(filter.get(100_000, 10, keys).is_some());
+        assert!(filter.get(1, 10, keys).is_some());
+        assert!(LazyFilter::default().get(usize::MAX, 1 << 30, keys).is_none());
     }
 }

@@ -34,7 +34,7 @@ impl Set {
     /// is asked often.
     pub(super) fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) {
         const BATCH: usize = 1024;
-        let Some(filter) = self.filter.get(keys.len(), self.view.len(), self.view.iter()) else {
+        let Some(filter) = self.filter.get(keys.len(), self.view.len(), || self.view.iter()) else {
             return self.view.contains_batch(keys, found);
         };
         assert_eq!(keys.len(), found.len(), "one answer for each key");
@@ -132,7 +132,7 @@ mod tests {
             let keys: Vec<_> = (0..asked).map(|_| random()).enumerate().map(pick).collect();
             let mut found = vec![true; asked];
             set.contains_batch(&keys, &mut found);
-            times_filtered += usize::from(set.filter.get(0, set.len(), set.iter()).is_some());
+            times_filtered += usize::from(set.filter.get(0, set.len(), || set.iter()).is_some());
             assert!(keys.iter().zip(&found).all(|(key, found)| members.contains(key) == *found));
         }
         assert!((1..119).contains(&times_filtered), "{times_filtered}");
