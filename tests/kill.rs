@@ -147,7 +147,7 @@ fn erase_and_kill(store: &Path, random: &mut Random, story: &mut Story) {
     let (_, number) = story.acknowledged[random.below(known) as usize];
     story.erasing.insert(number);
     let mut child = spawn(store, &["erase", &number.to_string()]);
-    thread::sleep(Duration::from_micros(random.below(40_000)));
+    thread::sleep(Duration::from_micros(random.below(150_000)));
     child.kill().unwrap();
     if child.wait().unwrap().success() {
         story.erasures += 1;
