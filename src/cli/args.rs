@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Override(Override),
     /// Join an id and a number: what holds for one holds for both
     Link(Link),
+    /// Forget persons: drop all that is recorded of them but the opt-out itself
+    Erase(Erase),
     /// Record lists of opt-outs
     Import(Import),
     /// Take an import back: nobody is opted out by it any more
@@ -207,6 +209,28 @@ pub(crate) struct Link {
     pub(crate) ends: Vec<String>,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+}
+
+/// Options of `erase`.
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The numbers, in any spelling, or ids; - reads one a line from standard input
+    ///
+    /// Their events, spellings and notes leave the store for good, and the files are searched for
+    /// the numbers afterwards. They stay opted out of all messages, also those of whom nothing was
+    /// recorded. Addresses that are linked with one of them are erased with it. Outside lists,
+    /// exports and backups are not touched.
+    #[arg(required = true, value_name = "NUMBER")]
+    pub(crate) numbers: Vec<String>,
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// Why, such as the number of a case; it is kept, so it must not say who was forgotten
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Erase nothing, only say how many events would be dropped
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Options of `resubscribe`.

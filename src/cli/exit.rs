@@ -70,7 +70,8 @@ impl Exit {
                 WriteError::Text { .. }
                 | WriteError::Channel(_)
                 | WriteError::Action { .. }
-                | WriteError::Batch { .. } => Some(Exit::Usage),
+                | WriteError::Batch { .. }
+                | WriteError::NamesForgotten { .. } => Some(Exit::Usage),
                 WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
                 WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),

@@ -179,6 +179,24 @@ pub enum WriteError {
         /// Bytes that it may have.
         limit: usize,
     },
+    /// What is recorded of an erasure names whom it forgets.
+    #[error("the {field} holds the number that is to be forgotten: leave it out")]
+    NamesForgotten {
+        /// Which text.
+        field: &'static str,
+    },
+    /// Somebody was erased, and a search then found him all the same.
+    #[error(
+        "the person is erased from the store and suppressed, but {} still holds the number at \
+         byte {offset}: remove it from there",
+        file.display()
+    )]
+    Remains {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
+    },
     /// A registry layer was not changed.
     #[error(transparent)]
     Registry(#[from] RegistryError),

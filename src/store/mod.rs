@@ -14,6 +14,7 @@
 mod bulk;
 mod column;
 mod core;
+mod erase;
 mod error;
 mod generation;
 mod ids;
@@ -27,6 +28,7 @@ mod reader;
 mod registry;
 mod standing;
 mod standings;
+mod traces;
 mod undo;
 mod verify;
 mod writer;
@@ -35,6 +37,7 @@ mod writer;
 mod tests;
 
 pub use bulk::{Bulk, BulkReport};
+pub use erase::{EraseReport, Erased, Erasure};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;

@@ -3,12 +3,14 @@
 //! [`Reader::at`] gives a view of the same type as the present one, so that whatever asks a store
 //! can ask an earlier one. Nothing is replayed: whoever had no event since stands as he stands
 //! now, and whoever had only later ones was not there. The few who have events on both sides of
-//! the moment are decided again from those before it; they alone take memory.
+//! the moment are decided again from those before it; they alone take memory, and next to none
+//! when that says nothing else of them than the present does.
 //!
 //! Promises: a view answers as a store would that holds the known events and no others, whatever
-//! was folded since; later events never change it. Who has to be decided again is found out when
-//! the first answer needs it, so that one person's history costs no look at everybody's. Leaves
-//! to others: what a view means for a message.
+//! was folded since; later events never change it, but for erasures, which silence at every
+//! moment. Who has to be decided again is found out when the first answer needs it, so that one
+//! person's history costs no look at everybody's. Leaves to others: what a view means for a
+//! message.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -21,11 +23,12 @@ use super::linked::follow_all;
 use super::profiles::{ProfileId, Profiles};
 use super::reader::Reader;
 use super::registry::{Registry, open_as_of};
-use super::standing::{Decided, Standing, decide, fact_of_row};
+use super::standing::{Decided, Standing, decide, fact_of_row, record_of};
 use super::standings::{Lens, Standings};
-use crate::journal::{Journal, Record, Span};
+use crate::journal::{Journal, Record, Span, Subject};
 use crate::number::SubscriberKey;
-use crate::policy::{Claims, Context, Policy, Ruling};
+use crate::policy::{Claims, Context, Fact, Policy, Ruling};
+use crate::snapshot::{View, write_sorted};
 use crate::time::Timestamp;
 
 /// A moment in the life of a store.
@@ -60,6 +63,9 @@ pub(super) struct Past {
 struct Corrections {
     /// How each stood by the known ones; `None` for somebody without any, who is linked to others.
     standings: HashMap<SubscriberKey, Option<Standing>, RandomState>,
+    /// Those who stood as they stand now, but for the sequence of their newest event. A list that
+    /// is imported again and again has everybody here.
+    unchanged: View<Vec<u8>>,
     /// The list of the present, and behind it what stood against these only.
     profiles: Arc<Profiles>,
 }
@@ -159,7 +165,8 @@ impl Reader {
     pub(super) fn past_standings(&self) -> Result<Option<PastStandings<'_>>, StoreError> {
         let Some(past) = &self.past else { return Ok(None) };
         let corrections = past.corrections(&self.standings, &self.journal)?;
-        Ok(Some(PastStandings { past, present: &self.standings, corrections }))
+        let (present, journal) = (&self.standings, &self.journal);
+        Ok(Some(PastStandings { past, present, journal, corrections }))
     }
 }
 
@@ -242,19 +249,36 @@ impl Past {
     }
 
     fn correct(&self, present: &Standings, journal: &Journal) -> Result<Corrections, StoreError> {
+        /// A history takes some hundred bytes while it is decided. The more at once, the fewer
+        /// records are read more than once.
+        const AT_ONCE: usize = 1 << 19;
         let mut profiles = present.profiles().clone();
         let mut standings = HashMap::default();
+        let mut unchanged = Vec::new();
         let keys = present.with_linked(journal, self.divided(journal)?)?;
-        for key in keys {
-            let decided = self.decide(present, journal, key)?;
-            let standing = decided.map(|it| it.settled(Arc::make_mut(&mut profiles)));
-            standings.insert(key, standing);
+        for keys in keys.chunks(AT_ONCE) {
+            let facts = self.facts_of(journal, &present.heads(keys)?)?;
+            for (&key, facts) in keys.iter().zip(facts) {
+                let now = present.standing(key)?;
+                let is_linked = now.is_some_and(|now| present.is_linked(now.profile));
+                let decided = match is_linked {
+                    true => self.decide_linked(present, journal, key)?,
+                    false => decide(&facts),
+                };
+                let then = decided.map(|it| it.settled(Arc::make_mut(&mut profiles)));
+                let as_now = then.zip(now).map(|(then, now)| Standing { head: now.head, ..then });
+                match as_now.is_some() && as_now == now {
+                    true => unchanged.push(key),
+                    false => drop(standings.insert(key, then)),
+                }
+            }
         }
-        Ok(Corrections { standings, profiles })
+        Ok(Corrections { standings, unchanged: set_of(&unchanged), profiles })
     }
 
     /// The keys of which some events are known and others not: somewhere in their history a known
-    /// one comes next to one that is not.
+    /// one comes next to one that is not. Also those of people who were erased since: what was
+    /// known of them can't be told any more, and they count as suppressed at any moment.
     fn divided(&self, journal: &Journal) -> Result<Vec<SubscriberKey>, StoreError> {
         let mut keys = Vec::new();
         let Some(first) = self.unknown.first() else { return Ok(keys) };
@@ -266,7 +290,8 @@ impl Past {
                 for row in 0..record.rows() {
                     let (sequence, previous) =
                         (record.first_sequence() + row as u64, record.previous(row));
-                    if previous != 0 && self.knows(previous) != self.knows(sequence) {
+                    let is_divided = previous != 0 && self.knows(previous) != self.knows(sequence);
+                    if is_divided || (is_tombstone(record, row) && !self.knows(sequence)) {
                         keys.extend(record.key(row, folding));
                     }
                 }
@@ -276,8 +301,9 @@ impl Past {
         Ok(keys)
     }
 
-    /// What the known events of a subscriber amount to; `None` when the address has none.
-    fn decide(
+    /// What the known events of the subscriber of a linked address amount to; `None` when the
+    /// address has none.
+    fn decide_linked(
         &self,
         present: &Standings,
         journal: &Journal,
@@ -290,18 +316,66 @@ impl Past {
             |key| present.head(key),
             |record, row| {
                 let sequence = record.first_sequence() + row as u64;
-                let is_known = self.knows(sequence);
-                if is_known {
+                let counts = self.knows(sequence) || is_tombstone(record, row);
+                if counts {
                     facts.push(fact_of_row(journal, record, row)?);
                     if record.key(row, journal.folding()) == Some(key) {
                         head = head.max(sequence);
                     }
                 }
-                Ok(is_known)
+                Ok(counts)
             },
         )?;
         Ok(decide(&facts).filter(|_| head > 0).map(|decided| Decided { head, ..decided }))
     }
+
+    /// For each address, given the newest event about it, all facts that are known. Step by
+    /// step back in the histories of all together, in the order of the journal: in a list that was
+    /// imported twice, one history after the other would read the same large records for each.
+    fn facts_of(&self, journal: &Journal, heads: &[u64]) -> Result<Vec<Vec<Fact>>, StoreError> {
+        let mut facts = vec![Vec::new(); heads.len()];
+        let mut wanted: Vec<(u64, usize)> = heads.iter().copied().zip(0..).collect();
+        loop {
+            wanted.retain(|&(sequence, _)| sequence != 0);
+            if wanted.is_empty() {
+                return Ok(facts);
+            }
+            wanted.sort_unstable();
+            for (sequence, place) in &mut wanted {
+                let record = record_of(journal, *sequence)?;
+                let row = (*sequence - record.first_sequence()) as usize;
+                if self.knows(*sequence) || is_tombstone(&record, row) {
+                    facts[*place].push(fact_of_row(journal, &record, row)?);
+                }
+                *sequence = record.previous(row);
+            }
+        }
+    }
+
+    /// The newest event that is known in a history, or what is left of it.
+    fn newest_of(&self, journal: &Journal, head: u64) -> Result<u64, StoreError> {
+        let mut sequence = head;
+        while sequence != 0 && !self.knows(sequence) {
+            let record = record_of(journal, sequence)?;
+            let row = (sequence - record.first_sequence()) as usize;
+            if is_tombstone(&record, row) {
+                break;
+            }
+            sequence = record.previous(row);
+        }
+        Ok(sequence)
+    }
+}
+
+/// A set of ascending keys: some two bytes for each in place of eight.
+fn set_of(keys: &[SubscriberKey]) -> View<Vec<u8>> {
+    let mut bytes = Vec::new();
+    write_sorted(&mut bytes, || keys.iter().copied()).expect("they ascend, and memory takes all");
+    View::open(bytes).expect("it was written just now")
+}
+
+fn is_tombstone(record: &Record, row: usize) -> bool {
+    matches!(record.subjects()[row], Subject::Tombstone(_))
 }
 
 /// The sequences of all events that were received after a moment, by the indexes alone.
@@ -348,15 +422,25 @@ fn before_next(journal: &Journal, sequence: u64) -> Result<Option<Timestamp>, St
 pub(super) struct PastStandings<'a> {
     past: &'a Past,
     present: &'a Standings,
+    journal: &'a Journal,
     corrections: &'a Corrections,
 }
 
 impl<'a> PastStandings<'a> {
     /// How a key stood; `None` when no known event is about it.
     pub(super) fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
-        match self.corrections.standings.get(&key) {
-            Some(then) => Ok(*then),
-            None => Ok(self.present.standing(key)?.filter(|it| self.past.knows(it.head))),
+        if let Some(then) = self.corrections.standings.get(&key) {
+            return Ok(*then);
+        }
+        match self.present.standing(key)? {
+            Some(now) if !self.past.knows(now.head) => {
+                if !self.corrections.unchanged.contains(key) {
+                    return Ok(None);
+                }
+                let head = self.past.newest_of(self.journal, now.head)?;
+                Ok(Some(Standing { head, ..now }))
+            }
+            now => Ok(now),
         }
     }
 
@@ -399,10 +483,14 @@ impl<'a> PastStandings<'a> {
         if self.past.unknown.is_empty() {
             return Ok(());
         }
+        let mut stayed = vec![false; keys.len()];
+        self.corrections.unchanged.contains_batch(keys, &mut stayed);
         let (mut listed, mut places) = (Vec::new(), Vec::new());
-        for (place, key) in keys.iter().enumerate().filter(|it| answers[it.0] != absent) {
-            listed.push(*key);
-            places.push(place);
+        for (place, key) in keys.iter().enumerate() {
+            if answers[place] != absent && !stayed[place] {
+                listed.push(*key);
+                places.push(place);
+            }
         }
         for (place, head) in places.into_iter().zip(self.present.heads(&listed)?) {
             if !self.past.knows(head) {
@@ -432,6 +520,10 @@ impl<'a> PastStandings<'a> {
     /// Number of subscribers who were opted out. Reads a column of everybody.
     pub(super) fn opted_out(&self) -> Result<u64, StoreError> {
         let mut count = self.present.opted_out_with(|head| self.past.knows(head))?;
+        for key in &self.corrections.unchanged {
+            let now = self.present.standing(key)?;
+            count += u64::from(now.is_some_and(|it| it.opted_out && !self.past.knows(it.head)));
+        }
         for (key, then) in &self.corrections.standings {
             let now = self.present.standing(*key)?;
             count -= u64::from(now.is_some_and(|it| it.opted_out && self.past.knows(it.head)));

@@ -352,7 +352,7 @@ impl Reader {
             |key| self.standings.head(key),
             |record, row| {
                 let event = record.event(row, self.folding());
-                let is_known = knows(event.sequence) && known(&event);
+                let is_known = (knows(event.sequence) || event.is_tombstone()) && known(&event);
                 events.extend(is_known.then_some(event));
                 Ok(is_known)
             },

@@ -1,12 +1,13 @@
 //! How everybody stands: a generation, and over it what the journal holds beyond.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::error::StoreError;
 use super::generation::Generation;
+use super::ids::ChangedIds;
 use super::linked::{Pool, follow_all};
 use super::profiles::{Profile, ProfileId, Profiles};
 use super::standing::{Decided, Standing, decide, fact_of_row};
@@ -64,6 +65,8 @@ pub(super) struct Standings {
     profiles: Arc<Profiles>,
     /// The ids of the overlay that the generation does not know.
     ids: Arc<NewIds>,
+    /// The keys of ids whose texts the next generation does not have any more.
+    forgotten_ids: Arc<BTreeSet<SubscriberKey>>,
 }
 
 /// Ids beyond the generation, with their keys.
@@ -72,7 +75,8 @@ type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 impl Standings {
     pub(super) fn new(generation: Arc<Generation>) -> Standings {
         let profiles = generation.profiles.clone();
-        Standings { generation, overlay: Arc::default(), profiles, ids: Arc::default() }
+        let (overlay, ids, forgotten_ids) = Default::default();
+        Standings { generation, overlay, profiles, ids, forgotten_ids }
     }
 
     /// The key of an address; `None` for an id that no event is about.
@@ -93,9 +97,18 @@ impl Standings {
         Arc::make_mut(&mut self.ids).insert(id, key);
     }
 
-    /// The ids that the generation does not know.
-    pub(super) fn new_ids(&self) -> impl ExactSizeIterator<Item = (&BusinessId, SubscriberKey)> {
-        self.ids.iter().map(|(id, &key)| (id, key))
+    /// Has the next generation keep no texts of these ids.
+    pub(super) fn forget_ids(&mut self, keys: &BTreeSet<SubscriberKey>) {
+        Arc::make_mut(&mut self.forgotten_ids).extend(keys);
+    }
+
+    /// How the next generation's table of ids differs from this one's; `None` if it does not.
+    pub(super) fn changed_ids(&self) -> Option<ChangedIds<'_>> {
+        if self.ids.is_empty() && self.forgotten_ids.is_empty() {
+            return None;
+        }
+        let new = self.ids.iter().map(|(id, &key)| (id, key)).collect();
+        Some(ChangedIds { new, forgotten: &self.forgotten_ids })
     }
 
     /// All that is recorded of the subscriber of a key.
@@ -324,14 +337,14 @@ impl Standings {
     }
 
     /// The keys and those of all addresses that are linked with one of them: ascending, none
-    /// twice.
+    /// twice. Not sorted in parallel: a thread that waits for parts takes other work up, which may
+    /// be a question to the view of the past for which this is done.
     pub(super) fn with_linked(
         &self,
         journal: &Journal,
         mut keys: Vec<SubscriberKey>,
     ) -> Result<Vec<SubscriberKey>, StoreError> {
-        use rayon::slice::ParallelSliceMut;
-        keys.par_sort_unstable();
+        keys.sort_unstable();
         keys.dedup();
         if !self.profiles.iter().any(|profile| profile.linked) {
             return Ok(keys);
@@ -344,7 +357,7 @@ impl Standings {
             }
         }
         keys.append(&mut linked);
-        keys.par_sort_unstable();
+        keys.sort_unstable();
         keys.dedup();
         Ok(keys)
     }

@@ -3,6 +3,7 @@
 //!
 //! - `stores`: init, compact, verify; stores that are missing, damaged, newer or held.
 //! - `records`: add, resubscribe, check, why.
+//! - `erasures`: erase, and what the others say of the erased.
 //! - `imports`: lists in.
 //! - `undo`: imports that are guarded, labelled, and taken back.
 //! - `layers`: outside lists in.
@@ -13,6 +14,7 @@
 //! - `faults`: full disks, closed pipes, files that change.
 
 mod answers;
+mod erasures;
 mod faults;
 mod harness;
 mod ids;

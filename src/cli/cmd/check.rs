@@ -147,17 +147,19 @@ fn event_line(event: &Event, asked: SubscriberKey) -> String {
     let details = &event.details;
     let other = event.address.as_ref().filter(|_| event.key != Some(asked));
     let of = other.map_or_else(String::new, |it| format!(" of {it}"));
+    let written = match event.is_tombstone() {
+        true => "everything before it was erased".to_owned(),
+        false => format!("written \"{}\"", shown(event.raw.as_bytes())),
+    };
     let mut line = format!(
-        "event  {}: {}{} ({}, {}) by {}, occurred {}, received {}, written \"{}\"",
+        "event  {}: {}{of} ({}, {}) by {}, occurred {}, received {}, {written}",
         event.sequence,
         details.action,
-        of,
         details.tier,
         details.ground,
         details.source,
         event.occurred_at,
         event.received_at,
-        shown(event.raw.as_bytes())
     );
     let named = [
         ("word", &details.word),

@@ -411,6 +411,27 @@ fn a_clock_set_back_does_not_reorder_what_was_known() {
 }
 
 #[test]
+fn a_sequence_has_the_layers_that_were_there_before_the_next_event() {
+    let disk = new_store();
+    let writer = writer(&disk);
+    let event_on = |day| writer.append(vec![an_event()], moment(day)).unwrap();
+    import(&writer, "us", 1, 0..10).unwrap();
+    event_on(2);
+    import(&writer, "us", 3, 0..20).unwrap();
+    event_on(4);
+    writer.drop_registry(&"us".parse().unwrap(), "gone", moment(5)).unwrap();
+    let reader = reader(&disk);
+    let members = |sequence| -> Option<u64> {
+        let view = reader.at(Moment::Sequence(sequence)).unwrap();
+        view.registries().unwrap().first().map(Registry::len)
+    };
+    assert_eq!([0, 1, 2].map(members), [Some(10), Some(20), None]);
+    let view = reader.at(Moment::Sequence(0)).unwrap();
+    let layer = &view.registries().unwrap()[0];
+    assert_eq!(indexes_of(|keys, found| layer.contains_batch(keys, found)), (0..10).collect());
+}
+
+#[test]
 fn a_refresh_keeps_lists_open_that_are_the_same() {
     let disk = new_store();
     let writer = writer(&disk);
