@@ -16,7 +16,7 @@ pub struct RegistryChanges {
 impl RegistryChanges {
     /// How many there are; who is named by several changes counts several times.
     pub fn len(&self) -> u64 {
-        self.sets.iter().map(Set::len).sum()
+        self.sets.iter().map(|set| set.len()).sum()
     }
 
     /// Whether nobody changed.
@@ -26,7 +26,7 @@ impl RegistryChanges {
 
     /// Who they are, in no order.
     pub fn keys(&self) -> impl Iterator<Item = SubscriberKey> {
-        self.sets.iter().flat_map(Set::iter)
+        self.sets.iter().flat_map(|set| set.iter())
     }
 }
 
