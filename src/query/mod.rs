@@ -24,5 +24,5 @@ pub use check::{Checker, Judge, JudgeError, Stale, Verdict};
 pub use diff::{DiffError, Difference, diff};
 pub use explain::{Explanation, explain};
 pub use range::{Filter, events, states};
-pub use recheck::{RecheckRefused, basis_of, message_of, recheck};
+pub use recheck::{RecheckRefused, basis_of, context_of, message_of, recheck};
 pub use stats::{By, Count, Stats, stats};

@@ -10,7 +10,9 @@ use super::Judge;
 use crate::event::Category;
 use crate::journal::Span;
 use crate::policy::{Context, Scope};
-use crate::scrub::{Basis, Changed, Receipt, Recheck, RecheckError, RecheckReport, Sink, Source};
+use crate::scrub::{
+    Basis, Changed, LayerUsed, Message, Receipt, Recheck, RecheckError, RecheckReport, Sink, Source,
+};
 use crate::store::{Reader, Registry, RegistryChanges, StoreError};
 use crate::time::Timestamp;
 
@@ -98,12 +100,33 @@ pub fn basis_of(judge: &Judge<'_>, now: Timestamp) -> Result<Basis, RecheckRefus
     })
 }
 
+/// The message that a judge rules on, and the outside lists that it asks, for the scrubber: a
+/// receipt needs them.
+pub fn message_of(judge: &Judge<'_>, now: Timestamp) -> Message {
+    let Context { scope, category } = judge.context();
+    let text = |value: &str| Some(value.to_owned()).filter(|it| !it.is_empty());
+    let layers = judge.layers().map(|layer| LayerUsed {
+        name: layer.name().to_owned(),
+        as_of: layer.as_of(),
+        received_at: layer.received_at(),
+        digest: layer.digest().to_owned(),
+        stale: layer.is_stale(now),
+    });
+    Message {
+        category: Some(*category),
+        channel: text(scope.channel()),
+        sender: text(scope.sender()),
+        brand: text(scope.brand()),
+        layers: layers.collect(),
+    }
+}
+
 /// The message of a receipt, to make a [`Judge`] of.
 ///
 /// # Errors
 ///
 /// When this release does not know its channel.
-pub fn message_of(receipt: &Receipt) -> Result<Context, RecheckRefused> {
+pub fn context_of(receipt: &Receipt) -> Result<Context, RecheckRefused> {
     let message = &receipt.options().message;
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let [channel, sender, brand] = [&message.channel, &message.sender, &message.brand].map(text);
@@ -113,7 +136,7 @@ pub fn message_of(receipt: &Receipt) -> Result<Context, RecheckRefused> {
 
 /// Writes the rows of a scrubbed list that would not be kept any more, or only now; see
 /// [`Recheck::run`]. The cost follows what changed, not the list. `judge` has to rule by the same
-/// policy on the same message ([`message_of`]), as of now.
+/// policy on the same message ([`context_of`]), as of now.
 ///
 /// # Errors
 ///
@@ -149,7 +172,7 @@ fn check_basis(judge: &Judge<'_>, receipt: &Receipt) -> Result<(), RecheckRefuse
         return Err(RecheckRefused::OtherPolicy);
     }
     let folds_alike = reader.folding() == receipt.folding();
-    if *judge.context() != message_of(receipt)? || !folds_alike {
+    if *judge.context() != context_of(receipt)? || !folds_alike {
         return Err(RecheckRefused::OtherMessage);
     }
     Ok(())

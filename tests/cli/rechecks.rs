@@ -218,6 +218,21 @@ fn a_receipt_of_another_store_history_or_policy_is_refused() {
 }
 
 #[test]
+fn a_receipt_that_is_older_than_an_erasure_or_an_undone_import_tells_the_truth() {
+    let place = scrubbed();
+    place.write("wrong", format!("{ANA}\n{EVA}\n"));
+    let batch = place.run(&["--json", "import", "wrong"]).json()["batch"].to_string();
+    assert_eq!(place.run(&RECHECK).exits(0).lines().count(), 3);
+    place.run(&["undo-import", &batch, "--reason", "wrong list"]).exits(0);
+    assert_eq!(place.run(&RECHECK).exits(0), HEADER);
+
+    place.run(&["erase", EVA, "--reason", "case 1"]).exits(0);
+    place.run(&RECHECK).fails(5, &["somebody was erased from the store since"]);
+    place.run(&[&SCRUB[..], &["--force"]].concat()).exits(0);
+    assert_eq!(place.run(&RECHECK).exits(0), HEADER);
+}
+
+#[test]
 fn what_does_not_belong_together_is_refused_and_nothing_is_written() {
     let place = scrubbed();
     stop(&place, &[ANA]);

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use optout::query::{self, message_of};
+use optout::query::{self, context_of};
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{ListKind, Receipt, RecheckReport, Sink, Source};
 use optout::time::Timestamp;
@@ -27,7 +27,7 @@ pub(crate) fn run(path: &Path, args: &Recheck, output: &Output) -> anyhow::Resul
     let outputs = Outputs::create(path, args, &index)?;
     let reader = open_reader(path, output)?;
     let policy = policy_of(args.policy.as_deref())?;
-    let context = message_of(&receipt)?;
+    let context = context_of(&receipt)?;
     let judge = judge_of(&reader, policy, context, args.stale, Timestamp::now(), output)?;
     let (rows, list) = (source(&index)?, source(&args.file)?);
     // Whoever reads standard output gets all rows or none.

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use optout::query::{Judge, basis_of};
+use optout::query::{Judge, basis_of, message_of};
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{self, Progress, Receipt, Report, ReportOptions, Scrubber, Sink, Sinks};
 use optout::store::{Moment, Reader};
@@ -122,21 +122,12 @@ fn scrubber<'a>(
     now: Timestamp,
 ) -> Scrubber<'a, Judge<'a>> {
     let scope = &args.context.scope;
+    // As they were asked for, not as they are compared.
     let message = scrub::Message {
-        category: Some(judge.context().category),
         channel: scope.channel.clone(),
         sender: scope.sender.clone(),
         brand: scope.brand.clone(),
-        layers: judge
-            .layers()
-            .map(|layer| scrub::LayerUsed {
-                name: layer.name().to_owned(),
-                as_of: layer.as_of(),
-                received_at: layer.received_at(),
-                digest: layer.digest().to_owned(),
-                stale: layer.is_stale(now),
-            })
-            .collect(),
+        ..message_of(judge, now)
     };
     let mut scrubber = Scrubber::new(judge)
         .message(message)
