@@ -53,6 +53,10 @@ impl SuppressionSet for Bits {
         Ok(())
     }
 
+    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Self::Error> {
+        Ok(None)
+    }
+
     fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Self::Error> {
         Ok(None)
     }

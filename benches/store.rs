@@ -114,7 +114,8 @@ fn appending(criterion: &mut Criterion, folder: &Path) {
     let mut group = criterion.benchmark_group("append");
     group.sample_size(10).measurement_time(Duration::from_secs(3));
     let event = |index: u64| NewEvent {
-        number: number(index),
+        address: number(index).into(),
+        linked: None,
         raw: number(index).to_string(),
         occurred_at: NOW,
         details: Details::new(Action::OptOut, Source::Api),

@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::time::Duration;
 
 use optout::event::{Action, Details, Source};
 use optout::number::{Folding, NumberReader, Region};
@@ -32,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     details.word = "STOP".to_owned();
     details.message_id = "wamid.HBgN".to_owned();
     let now = Timestamp::now();
-    let event = NewEvent { number, raw: said.to_owned(), occurred_at: now, details };
+    let (address, raw) = (number.into(), said.to_owned());
+    let event = NewEvent { address, linked: None, raw, occurred_at: now, details };
     writer.append(vec![event], now)?;
 
     // Seen without reopening; without news a refresh costs about a microsecond.
@@ -49,11 +51,13 @@ fn send(reader: &Reader, recipients: &[&str]) -> Result<(), Box<dyn Error>> {
     writeln!(out, "as of sequence {}:", reader.sequence())?;
     // A marketing message of which nothing else is known: every opt-out counts.
     let message = Context::default();
-    let judge = Judge::new(reader, Policy::default(), message, Timestamp::now(), Stale::Refuse)?;
-    let checker = Checker::new(judge, Some(Region::parse("MX")?));
-    for (recipient, verdict) in recipients.iter().zip(checker.verdicts(recipients)?) {
+    let now = Timestamp::now();
+    let judge = Judge::new(reader, Policy::default(), message, now, Stale::Refuse)?;
+    // A pipeline that goes on for longer has to refresh: it gets no other answer than "unknown".
+    let checker = Checker::new(judge, Some(Region::parse("MX")?)).max_age(Duration::from_secs(60));
+    for (recipient, verdict) in recipients.iter().zip(checker.decide(recipients, now)) {
         match verdict {
-            Verdict::Allowed(number) => writeln!(out, "  {recipient}: send to {number}")?,
+            Verdict::Allowed(address) => writeln!(out, "  {recipient}: send to {address}")?,
             Verdict::Suppressed { since, source, .. } => {
                 writeln!(out, "  {recipient}: opted out since {since} by {source}")?;
             }

@@ -42,13 +42,15 @@
 //!
 //! let number = Number::from_e164(525512345678).ok_or("no number")?;
 //! let details = Details::new(Action::OptOut, Source::Keyword);
-//! let event = NewEvent { number, raw: "5215512345678".to_owned(), occurred_at: now, details };
+//! let (address, raw) = (number.into(), "5215512345678".to_owned());
+//! let event = NewEvent { address, linked: None, raw, occurred_at: now, details };
 //! writer.append(vec![event], now)?;
 //!
 //! reader.refresh()?;
 //! let message = Context::default();
 //! let judge = Judge::new(&reader, Policy::default(), message, now, Stale::Refuse)?;
-//! let verdicts = Checker::new(judge, None).verdicts(&["+52 55 1234 5678", "+52 55 8765 4321"])?;
+//! let checker = Checker::new(judge, None);
+//! let verdicts = checker.decide(&["+52 55 1234 5678", "+52 55 8765 4321"], now);
 //! assert!(!verdicts[0].is_allowed());
 //! assert!(verdicts[1].is_allowed());
 //! # Ok(())

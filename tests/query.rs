@@ -4,12 +4,13 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use optout::disk::MemoryDisk;
 use optout::event::{Action, Details, Event, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Context, Policy};
-use optout::query::{By, Filter, Judge, Stale, Verdict, events, explain, states, stats};
+use optout::query::{By, Checker, Filter, Judge, Stale, Verdict, events, explain, states, stats};
 use optout::store::{Clock, NewEvent, Reader, StoreError, Writer, init_on};
 use optout::time::{TimeRange, Timestamp, Zone};
 
@@ -40,7 +41,8 @@ fn history(seed: u64) -> (Reader, Vec<Event>, Random) {
         received += random.below(2);
         let number = number(random.below(SUBSCRIBERS));
         let event = NewEvent {
-            number,
+            address: number.into(),
+            linked: None,
             raw: number.to_string(),
             occurred_at: moment(random.below(MOMENTS)),
             details: Details::new(action, source),
@@ -209,7 +211,8 @@ fn days_are_those_of_the_zone() {
     let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
     let at = Timestamp::parse("2026-03-01T03:00:00Z", &Zone::UTC).unwrap();
     let event = NewEvent {
-        number: number(1),
+        address: number(1).into(),
+        linked: None,
         raw: String::new(),
         occurred_at: at,
         details: Details::new(Action::OptOut, Source::Api),
@@ -231,7 +234,8 @@ fn verdicts_match_by_key_first_and_never_allow_what_can_not_be_read() {
     init_on(&disk, Folding::default(), moment(0)).unwrap();
     let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
     let event = NewEvent {
-        number: number(1),
+        address: number(1).into(),
+        linked: None,
         raw: String::new(),
         occurred_at: moment(3),
         details: Details::new(Action::OptOut, Source::Button),
@@ -248,4 +252,30 @@ fn verdicts_match_by_key_first_and_never_allow_what_can_not_be_read() {
     }
     assert!(verdicts[2].is_allowed());
     assert!(verdicts[3..].iter().all(|verdict| matches!(verdict, Verdict::Invalid(_))));
+}
+
+#[test]
+fn a_view_that_is_too_old_says_of_nobody_that_he_may_be_messaged() {
+    let disk = MemoryDisk::new();
+    init_on(&disk, Folding::default(), Timestamp::from_millis(0)).unwrap();
+    let reader = Reader::open_on(Arc::new(disk)).unwrap();
+    let made = Timestamp::from_millis(1_000_000);
+    let judge =
+        Judge::new(&reader, Policy::default(), Context::default(), made, Stale::Refuse).unwrap();
+    let checker = Checker::new(judge, None).max_age(Duration::from_secs(60));
+    let recipients = ["+52 55 1234 5678", "MX.1349", "n/a"];
+    for (now, is_known) in [
+        (1_000_000, true),
+        (1_060_000, true),
+        (1_060_001, false),
+        (940_000, true),
+        (939_999, false),
+        (i64::MIN, false),
+    ] {
+        let verdicts = checker.decide(&recipients, Timestamp::from_millis(now));
+        let allowed = verdicts.iter().filter(|verdict| verdict.is_allowed()).count();
+        assert_eq!(allowed, if is_known { 2 } else { 0 }, "at {now}");
+        let unknown = verdicts.iter().filter(|it| matches!(it, Verdict::Unknown(_))).count();
+        assert_eq!(unknown, if is_known { 0 } else { 3 }, "at {now}");
+    }
 }

@@ -420,6 +420,10 @@ impl SuppressionSet for Broken {
         }
     }
 
+    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Self::Error> {
+        Ok(None)
+    }
+
     fn origin(&self, _: SubscriberKey, _: Ruling) -> io::Result<Option<Origin>> {
         if matches!(self, Broken::NoOrigin) { Err(io::Error::other("damaged")) } else { Ok(None) }
     }

@@ -4,23 +4,33 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use common::Random;
 use optout::disk::MemoryDisk;
 use optout::event::{Action, Category, Details, Ground, Source, Tier};
-use optout::number::{Folding, Number, SubscriberKey, fold};
+use optout::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
 use optout::query::{Judge, Stale, explain};
 use optout::scrub::SuppressionSet;
 use optout::store::{Bulk, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
 use optout::time::Timestamp;
 
-const SUBSCRIBERS: u64 = 6;
+/// Of these addresses the first are numbers, the others ids.
+const ADDRESSES: u64 = 9;
+const NUMBERS: u64 = 5;
 const MOMENTS: u64 = 12;
 
 fn number(index: u64) -> Number {
     Number::from_e164(525_512_345_600 + index).unwrap()
+}
+
+fn address(index: u64) -> Address {
+    match index {
+        0..NUMBERS => number(index).into(),
+        _ => BusinessId::parse(format!("US.{index}").as_bytes()).unwrap().into(),
+    }
 }
 
 fn pick<T: Copy>(random: &mut Random, from: &[T]) -> T {
@@ -61,11 +71,13 @@ fn context(random: &mut Random) -> Context {
     }
 }
 
-/// A store, and for each subscriber what was recorded.
+/// A store, and for each address what was recorded.
 struct Life {
     disk: MemoryDisk,
     writer: Writer,
     facts: Vec<Vec<Fact>>,
+    /// The ends of links, and when they were recorded.
+    links: Vec<(u64, u64, Timestamp)>,
     now: i64,
 }
 
@@ -74,7 +86,24 @@ impl Life {
         let disk = MemoryDisk::new();
         init_on(&disk, Folding::default(), Timestamp::from_millis(0)).unwrap();
         let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
-        Life { disk, writer, facts: vec![Vec::new(); SUBSCRIBERS as usize], now: 1 }
+        let facts = vec![Vec::new(); ADDRESSES as usize];
+        Life { disk, writer, facts, links: Vec::new(), now: 1 }
+    }
+
+    /// Everything that was recorded until a moment of an address or of one that is linked with it.
+    fn pool(&self, index: u64, until: Timestamp) -> Vec<Fact> {
+        let mut members = BTreeSet::from([index]);
+        loop {
+            let known = self.links.iter().filter(|link| link.2 <= until);
+            let ends = known.filter(|it| members.contains(&it.0) || members.contains(&it.1));
+            let joined: BTreeSet<u64> = ends.flat_map(|it| [it.0, it.1]).collect();
+            if joined.is_subset(&members) {
+                break;
+            }
+            members.extend(joined);
+        }
+        let facts = members.iter().flat_map(|&member| &self.facts[member as usize]);
+        facts.filter(|fact| fact.received_at <= until).cloned().collect()
     }
 
     fn step(&mut self, random: &mut Random) {
@@ -83,25 +112,31 @@ impl Life {
         match random.below(10) {
             0 => drop(self.writer.compact(now).unwrap()),
             1 => self.bulk(random, now),
+            2 => self.link(random, now),
             _ => self.append(random, now),
         }
     }
 
     fn append(&mut self, random: &mut Random, now: Timestamp) {
-        let index = random.below(SUBSCRIBERS);
+        let index = random.below(ADDRESSES);
         let details = details(random);
         let occurred_at = Timestamp::from_millis(random.below(MOMENTS) as i64);
         let sequence = self.writer.sequence() + 1;
         let fact = Fact::new(&details, sequence, occurred_at, now).unwrap();
-        let facts = &mut self.facts[index as usize];
-        let is_refused = refusal(&fact, facts).is_some();
-        let event = NewEvent { number: number(index), raw: String::new(), occurred_at, details };
+        let before = self.pool(index, now);
+        let is_refused = refusal(&fact, &before).is_some();
+        let event = NewEvent {
+            address: address(index),
+            linked: None,
+            raw: String::new(),
+            occurred_at,
+            details,
+        };
         let receipt = self.writer.append(vec![event], now).unwrap()[0];
         assert_eq!(receipt.outcome == Outcome::Refused, is_refused);
         if !is_refused {
-            let before = Claims::of(facts);
-            facts.push(fact);
-            let after = Claims::of(facts);
+            self.facts[index as usize].push(fact);
+            let (before, after) = (Claims::of(&before), Claims::of(&self.pool(index, now)));
             assert_eq!(receipt.opted_out, !after.is_empty());
             let changed = matches!(receipt.outcome, Outcome::Added | Outcome::Resubscribed);
             let is_override = receipt.outcome == Outcome::Recorded;
@@ -109,20 +144,48 @@ impl Life {
         }
     }
 
+    fn link(&mut self, random: &mut Random, now: Timestamp) {
+        let (one, other) = (random.below(ADDRESSES), NUMBERS + random.below(ADDRESSES - NUMBERS));
+        if one == other {
+            return;
+        }
+        let (sequence, occurred_at) = (self.writer.sequence(), now);
+        let details = Details::new(Action::Link, Source::Api);
+        let linked = Some(address(other));
+        let raw = String::new();
+        let event = NewEvent { address: address(one), linked, raw, occurred_at, details };
+        let receipt = self.writer.append(vec![event], now).unwrap()[0];
+        if receipt.outcome == Outcome::Linked {
+            assert_eq!(self.writer.sequence(), sequence + 2);
+            self.links.push((one, other, now));
+        } else {
+            assert_eq!((receipt.outcome, self.writer.sequence()), (Outcome::Already, sequence));
+        }
+        let pool = self.pool(one, now);
+        assert_eq!(receipt.opted_out, !Claims::of(&pool).is_empty());
+        assert_eq!(pool, self.pool(other, now), "they were one already, or are so now");
+    }
+
     fn bulk(&mut self, random: &mut Random, now: Timestamp) {
         let mut details = details(random);
         (details.action, details.overrides, details.category) = (Action::OptOut, false, None);
         let mut bulk = Bulk::new();
         let mut rows = Vec::new();
-        for index in 0..SUBSCRIBERS {
+        let reader = Reader::open_on(Arc::new(self.disk.clone())).unwrap();
+        for index in 0..ADDRESSES {
             if random.below(2) == 0 {
                 let at = Timestamp::from_millis(random.below(MOMENTS) as i64);
-                let plus = number(index).to_string();
-                bulk.push(number(index), at, &plus);
-                rows.push((index, at));
+                match address(index) {
+                    Address::Number(number) => bulk.push(number, at, &number.to_string()),
+                    Address::Id(id) => bulk.push_id(&id, at),
+                }
+                rows.push((reader.key_of(&address(index)).unwrap(), index, at));
             }
         }
-        // Recorded in the order of the keys, which is that of the indexes.
+        // Recorded in the order of the keys, which for numbers is that of the indexes; ids that
+        // nobody has heard of come last.
+        rows.sort_by_key(|&(key, ..)| (key.is_none(), key));
+        let rows: Vec<_> = rows.into_iter().map(|(_, index, at)| (index, at)).collect();
         for (place, &(index, at)) in rows.iter().enumerate() {
             let sequence = self.writer.sequence() + 1 + place as u64;
             let fact = Fact::new(&details, sequence, at, now).unwrap();
@@ -134,8 +197,15 @@ impl Life {
     }
 
     fn check(&self, reader: &Reader, random: &mut Random) {
-        let keys: Vec<SubscriberKey> =
-            (0..SUBSCRIBERS).map(|index| fold(number(index), Folding::default())).collect();
+        let known: Vec<(u64, SubscriberKey)> = (0..ADDRESSES)
+            .filter_map(|index| Some((index, reader.key_of(&address(index)).unwrap()?)))
+            .collect();
+        for index in (0..ADDRESSES).filter(|index| known.iter().all(|it| it.0 != *index)) {
+            let is_silent = self.facts[index as usize].is_empty()
+                && self.links.iter().all(|link| link.0 != index && link.1 != index);
+            assert!(is_silent, "nobody has heard of {:?}", address(index));
+        }
+        let keys: Vec<SubscriberKey> = known.iter().map(|&(_, key)| key).collect();
         let policy = Policy::default();
         let context = context(random);
         let judge = Judge::new(
@@ -148,8 +218,9 @@ impl Life {
         .unwrap();
         let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
         judge.judge_batch(&keys, &mut rulings).unwrap();
-        for ((facts, key), ruling) in self.facts.iter().zip(&keys).zip(rulings) {
-            let claims = Claims::of(facts);
+        for ((index, key), ruling) in known.iter().zip(rulings) {
+            let facts = self.pool(*index, Timestamp::from_millis(self.now));
+            let claims = Claims::of(&facts);
             assert_eq!(reader.claims(*key).unwrap(), claims);
             let expected = policy.on_claims(&claims, &context);
             assert_eq!(ruling, expected, "{context:?} {claims:?}");
@@ -165,10 +236,9 @@ impl Life {
             }
             // As it was known at an earlier moment.
             let at = Timestamp::from_millis(random.below(self.now as u64 + 1) as i64);
-            let known: Vec<Fact> =
-                facts.iter().filter(|fact| fact.received_at <= at).cloned().collect();
             let then = explain(reader, &judge, *key, Some(at)).unwrap();
-            assert_eq!(then.ruling, policy.on_claims(&Claims::of(&known), &context));
+            let claims = Claims::of(&self.pool(*index, at));
+            assert_eq!(then.ruling, policy.on_claims(&claims, &context));
         }
     }
 }
@@ -191,6 +261,9 @@ fn the_store_rules_as_all_events_decided_again_do() {
         }
         let fresh = Reader::open_on(Arc::new(life.disk.clone())).unwrap();
         life.check(&fresh, &mut random);
+        life.writer.compact(Timestamp::from_millis(life.now)).unwrap();
+        let folded = Reader::open_on(Arc::new(life.disk.clone())).unwrap();
+        life.check(&folded, &mut random);
     }
 }
 
@@ -199,7 +272,13 @@ fn what_would_not_be_understood_again_is_refused_before_it_is_recorded() {
     let life = Life::new();
     let now = Timestamp::from_millis(5);
     let refused = |details: Details| {
-        let event = NewEvent { number: number(0), raw: String::new(), occurred_at: now, details };
+        let event = NewEvent {
+            address: number(0).into(),
+            linked: None,
+            raw: String::new(),
+            occurred_at: now,
+            details,
+        };
         let error = life.writer.append(vec![event], now).unwrap_err();
         assert!(matches!(error, WriteError::Action { .. }), "{error}");
     };
@@ -225,6 +304,7 @@ fn event_of(text: &str) -> (Details, i64) {
         "start" => Action::Resubscribe,
         "let" => Action::Override,
         "undo" => Action::Retract,
+        "link" => Action::Link,
         other => panic!("{other} is no event"),
     };
     let mut details = Details::new(action, Source::Keyword);
@@ -286,9 +366,19 @@ fn every_line_of_the_rules_is_so() {
         let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
         let mut now = 100;
         for event in events.split(';').map(str::trim).filter(|it| *it != "nothing") {
+            let (end, event) = match event.strip_prefix("id ") {
+                Some(event) => (address(NUMBERS), event),
+                None => (address(0), event),
+            };
             let (details, at) = event_of(event);
             let occurred_at = Timestamp::from_millis(at);
-            let event = NewEvent { number: number(0), raw: String::new(), occurred_at, details };
+            let event = NewEvent {
+                address: end,
+                linked: (details.action == Action::Link).then(|| address(NUMBERS)),
+                raw: String::new(),
+                occurred_at,
+                details,
+            };
             now += 1;
             drop(writer.append(vec![event], Timestamp::from_millis(now)).unwrap());
         }

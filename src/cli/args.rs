@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Resubscribe(Resubscribe),
     /// Let messages of one category through in spite of an opt-out from all messages
     Override(Override),
+    /// Join an id and a number: what holds for one holds for both
+    Link(Link),
     /// Record lists of opt-outs
     Import(Import),
     /// Take an import back: nobody is opted out by it any more
@@ -188,6 +190,17 @@ pub(crate) struct Override {
     /// Why, and who decided it
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) event: EventArgs,
+}
+
+/// Options of `link`.
+#[derive(Debug, Args)]
+pub(crate) struct Link {
+    /// An id without a number (US.1349…) and the number of the same person, or two ids; - reads
+    /// one pair a line from standard input, with a tab or comma between
+    #[arg(required = true, num_args = 1..=2, value_names = ["ID", "NUMBER"])]
+    pub(crate) ends: Vec<String>,
     #[command(flatten)]
     pub(crate) event: EventArgs,
 }

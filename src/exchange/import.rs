@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::labels::{Gathered, LabelList, Labels};
 use crate::event::{Action, Details, Event};
-use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey, fold};
+use crate::number::{Address, BusinessId, Number, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
@@ -212,7 +212,15 @@ pub enum ImportTarget<'a> {
 #[derive(Debug)]
 pub struct DryRun {
     reader: Reader,
-    would_be: Mutex<HashSet<SubscriberKey>>,
+    would_be: Mutex<WouldBe>,
+}
+
+/// Who would be opted out by the rows so far.
+#[derive(Debug, Default)]
+struct WouldBe {
+    keys: HashSet<SubscriberKey>,
+    /// Ids that no event is about.
+    ids: HashSet<Address>,
 }
 
 impl DryRun {
@@ -232,19 +240,22 @@ impl DryRun {
     /// Whether one more opt-out would opt somebody out of more than he is.
     fn would_add(
         &self,
-        number: Number,
+        address: Address,
         details: &Details,
         occurred_at: Timestamp,
         received_at: Timestamp,
     ) -> Result<bool, ImportError> {
-        let key = fold(number, self.reader.folding());
+        let Some(key) = self.reader.key_of(&address)? else {
+            let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
+            return Ok(would_be.ids.insert(address));
+        };
         let counts = match self.reader.standing(key)? {
             None => true,
             Some(standing) if standing.opted_out && self.says_nothing(key, details)? => false,
             Some(_) => would_count(&self.reader.history(key)?, details, occurred_at, received_at),
         };
         let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(counts && would_be.insert(key))
+        Ok(counts && would_be.keys.insert(key))
     }
 }
 
@@ -299,6 +310,8 @@ struct ReadRows {
     single: Vec<(Number, Timestamp, std::ops::Range<usize>, usize)>,
     texts: String,
     labels: LabelList,
+    /// Rows with an id without a number, and its labels.
+    ids: Vec<(BusinessId, Timestamp, usize)>,
     /// Rows with several numbers.
     several: Vec<Vec<ReadNumber>>,
     rejected: Vec<Rejected>,
@@ -345,6 +358,7 @@ impl<'a> CellReader<'a> {
         let looks_like_number = |cell: &[u8]| {
             let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
             self.numbers.read(cell).number.is_some()
+                || BusinessId::find(cell).is_some()
                 || (has_regions && digits >= 7 && !cell.iter().any(u8::is_ascii_alphabetic))
         };
         Table::open(input, &read, &looks_like_number)
@@ -386,11 +400,18 @@ impl<'a> CellReader<'a> {
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
         // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
         // is not sendable is looked at again: it may be read in two ways, and then both count.
-        if let Some(recipient) = numbers.recipient(cell).ok().filter(|it| it.sendable) {
-            let begin = out.texts.len();
-            push_text(&mut out.texts, cell);
-            out.single.push((recipient.number, occurred_at, begin..out.texts.len(), labels));
-            return Ok(time_is_readable);
+        match (numbers.recipient(cell), BusinessId::parse(cell)) {
+            (Ok(recipient), _) if recipient.sendable => {
+                let begin = out.texts.len();
+                push_text(&mut out.texts, cell);
+                out.single.push((recipient.number, occurred_at, begin..out.texts.len(), labels));
+                return Ok(time_is_readable);
+            }
+            (Err(Reason::BusinessScopedId), Some(id)) => {
+                out.ids.push((id, occurred_at, labels));
+                return Ok(time_is_readable);
+            }
+            _ => {}
         }
         let mut raw = String::new();
         push_text(&mut raw, cell);
@@ -524,6 +545,9 @@ impl Job<'_> {
             let labels = rows.labels.get(labels);
             self.sink.gathered.push(labels, number, occurred_at, &rows.texts[text]);
         }
+        for (id, occurred_at, labels) in &rows.ids {
+            self.sink.gathered.push_id(rows.labels.get(*labels), id, *occurred_at);
+        }
         if rows.several.is_empty() && rows.beside.is_empty() {
             return Ok(());
         }
@@ -604,8 +628,8 @@ impl<'a> Sink<'a> {
             }
             ImportTarget::DryRun(run) => {
                 for (_, bulk) in self.gathered.lists() {
-                    for (number, at) in bulk.rows() {
-                        let adds = run.would_add(number, &self.details, at, self.received_at)?;
+                    for (address, at) in bulk.rows() {
+                        let adds = run.would_add(address, &self.details, at, self.received_at)?;
                         added += u64::from(adds);
                         already += u64::from(!adds);
                     }
@@ -641,7 +665,8 @@ impl<'a> Sink<'a> {
                     added.push(self.record()?.0 > 0);
                 }
                 let event = |(number, occurred_at, raw, place): &ReadNumber| NewEvent {
-                    number: *number,
+                    address: Address::Number(*number),
+                    linked: None,
                     raw: raw.clone(),
                     occurred_at: *occurred_at,
                     details: labels.get(*place).on(&self.details),
@@ -651,6 +676,7 @@ impl<'a> Sink<'a> {
             }
             ImportTarget::DryRun(run) => {
                 for &(number, at, _, _) in numbers {
+                    let number = Address::Number(number);
                     added.push(run.would_add(number, &self.details, at, self.received_at)?);
                 }
             }

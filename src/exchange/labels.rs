@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 
 use crate::event::Details;
-use crate::number::Number;
+use crate::number::{BusinessId, Number};
 use crate::store::Bulk;
 use crate::time::Timestamp;
 
@@ -85,13 +85,24 @@ impl Gathered {
 
     /// Adds a row.
     pub(super) fn push(&mut self, labels: &Labels, number: Number, at: Timestamp, raw: &str) {
+        self.text_bytes += raw.len();
+        self.bulk(labels).push(number, at, raw);
+    }
+
+    /// Adds a row of an id without a number.
+    pub(super) fn push_id(&mut self, labels: &Labels, id: &BusinessId, at: Timestamp) {
+        self.text_bytes += id.as_str().len();
+        self.bulk(labels).push_id(id, at);
+    }
+
+    /// Where the next row of these labels goes.
+    fn bulk(&mut self, labels: &Labels) -> &mut Bulk {
         let place = self.labels.place(labels.clone());
         if self.bulks.len() <= place {
             self.bulks.resize_with(place + 1, Bulk::new);
         }
-        self.bulks[place].push(number, at, raw);
         self.rows += 1;
-        self.text_bytes += raw.len();
+        &mut self.bulks[place]
     }
 
     pub(super) fn is_empty(&self) -> bool {

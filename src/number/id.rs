@@ -54,6 +54,13 @@ impl BusinessId {
     }
 }
 
+/// A map by id can be asked with a text.
+impl std::borrow::Borrow<str> for BusinessId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for BusinessId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -77,6 +84,14 @@ pub enum Address {
 }
 
 impl Address {
+    /// The id, if it is one.
+    pub fn id(&self) -> Option<&BusinessId> {
+        match self {
+            Address::Number(_) => None,
+            Address::Id(id) => Some(id),
+        }
+    }
+
     /// The number, if it is one.
     pub fn number(&self) -> Option<Number> {
         match self {

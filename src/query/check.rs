@@ -1,7 +1,9 @@
 //! May these recipients be messaged?
 
+use std::time::Duration;
+
 use crate::event::Source;
-use crate::number::{Number, NumberReader, Reason, Region, SubscriberKey};
+use crate::number::{Address, BusinessId, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Context, Decision, Fact, Policy, RuleId, Ruling, standing_opt_outs};
 use crate::scrub::{Origin, SuppressionSet};
 use crate::store::{Lens, Reader, Registry, RegistryKind, StoreError, fact_of};
@@ -13,19 +15,19 @@ use crate::time::Timestamp;
 #[must_use = "a recipient may be messaged only when the verdict says so"]
 #[non_exhaustive]
 pub enum Verdict {
-    /// Nothing stands against this number.
-    Allowed(Number),
+    /// Nothing stands against this address.
+    Allowed(Address),
     /// The subscriber opted out, but not of this message.
     Exempt {
-        /// The number as it was read.
-        number: Number,
+        /// The number as it was read, or the id.
+        address: Address,
         /// The rule that lets the message through.
         rule: String,
     },
     /// The subscriber opted out.
     Suppressed {
-        /// The number as it was read.
-        number: Number,
+        /// The number as it was read, or the id.
+        address: Address,
         /// When the present opt-out began, by the person's clock.
         since: Timestamp,
         /// Where it came from.
@@ -35,6 +37,8 @@ pub enum Verdict {
     },
     /// There is no number here that can be messaged.
     Invalid(Reason),
+    /// Nobody can tell: ask again, and do not send until there is an answer.
+    Unknown(Doubt),
 }
 
 impl Verdict {
@@ -44,15 +48,32 @@ impl Verdict {
         matches!(self, Verdict::Allowed(_) | Verdict::Exempt { .. })
     }
 
-    /// The word for people and files: `allowed`, `exempt`, `suppressed` or `invalid`.
+    /// The word for people and files: `allowed`, `exempt`, `suppressed`, `invalid` or `unknown`.
     pub fn as_str(&self) -> &'static str {
         match self {
             Verdict::Allowed(_) => Decision::Allowed.as_str(),
             Verdict::Exempt { .. } => Decision::Exempt.as_str(),
             Verdict::Suppressed { .. } => Decision::Suppressed.as_str(),
             Verdict::Invalid(_) => "invalid",
+            Verdict::Unknown(_) => "unknown",
         }
     }
+}
+
+/// Why nobody can tell whether a recipient may be messaged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// The view of the store is older than the caller wants to rely on: refresh the reader.
+    StaleView {
+        /// The moment at which the judge was made.
+        judged_at: Timestamp,
+    },
+    /// What the store holds of this recipient can't be read.
+    Unreadable {
+        /// What the store said.
+        error: String,
+    },
 }
 
 /// A view of a store, a policy and a message: rules on subscribers. To be made again after the
@@ -63,6 +84,8 @@ pub struct Judge<'a> {
     policy: Policy,
     context: Context,
     lens: Lens,
+    /// When it was made.
+    now: Timestamp,
     /// The outside lists that are about the message.
     registries: Vec<Registry>,
     /// The lists of consents that hold for the whole message.
@@ -139,7 +162,7 @@ impl<'a> Judge<'a> {
             }
             if is_registry { registries.push(layer.clone()) } else { consents.push(layer.clone()) }
         }
-        Ok(Judge { reader, policy, context, lens, registries, consents })
+        Ok(Judge { reader, policy, context, lens, now, registries, consents })
     }
 
     /// The outside lists that count, registries first.
@@ -218,7 +241,7 @@ impl<'a> Judge<'a> {
         }
         let Some(standing) = self.reader.standing(key)? else { return Ok(None) };
         // With one event there is one opt-out, as nearly everybody has.
-        if standing.head == standing.since {
+        if standing.head == standing.since && !self.reader.is_linked(&standing) {
             return self.reader.opted_out_since(key);
         }
         let history = self.reader.history(key)?;
@@ -240,6 +263,10 @@ impl SuppressionSet for Judge<'_> {
         Ok(())
     }
 
+    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, StoreError> {
+        self.reader.key_of_id(id)
+    }
+
     fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, StoreError> {
         let rule = self.rule_name(ruling.rule).to_owned();
         Ok(self.since(key, ruling)?.map(|(since, source)| Origin { since, source, rule }))
@@ -251,44 +278,95 @@ impl SuppressionSet for Judge<'_> {
 pub struct Checker<'a> {
     judge: Judge<'a>,
     numbers: NumberReader,
+    max_age: Option<Duration>,
 }
 
 impl<'a> Checker<'a> {
     /// Recipients of the message that `judge` rules on. Those without a calling code are read as
     /// numbers of `region`; without a region, all digits are international, as webhooks write
-    /// them.
+    /// them. Ids without a number are taken as they are.
     pub fn new(judge: Judge<'a>, region: Option<Region>) -> Checker<'a> {
         let numbers = NumberReader::new(region, judge.reader.folding());
-        Checker { judge, numbers }
+        Checker { judge, numbers, max_age: None }
     }
 
-    /// The verdict on each recipient, in their order.
+    /// How old the judge may be when it is asked; for ever if not given. A pipeline that sends
+    /// for hours would otherwise go on with what was known when it began.
+    pub fn max_age(mut self, max_age: Duration) -> Checker<'a> {
+        self.max_age = Some(max_age);
+        self
+    }
+
+    /// The verdict on each recipient, in their order, for a message that is sent `now`: the one
+    /// call of a send pipeline. What can't be told is [`Verdict::Unknown`], for those whom it
+    /// concerns.
+    #[must_use = "a recipient may be messaged only when the verdict says so"]
+    pub fn decide<T: AsRef<[u8]>>(&self, recipients: &[T], now: Timestamp) -> Vec<Verdict> {
+        if let Some(doubt) = self.stale_view(now) {
+            return recipients.iter().map(|_| Verdict::Unknown(doubt.clone())).collect();
+        }
+        self.verdicts(recipients).unwrap_or_else(|_| {
+            let alone = |recipient| match self.verdicts(std::slice::from_ref(recipient)) {
+                Ok(mut verdicts) => verdicts.remove(0),
+                Err(error) => Verdict::Unknown(Doubt::Unreadable { error: error.to_string() }),
+            };
+            recipients.iter().map(alone).collect()
+        })
+    }
+
+    /// The verdict on each recipient, in their order, or on none of them.
     ///
     /// # Errors
     ///
     /// When the store can't tell. There is then no verdict on anybody: do not send.
     pub fn verdicts<T: AsRef<[u8]>>(&self, recipients: &[T]) -> Result<Vec<Verdict>, StoreError> {
-        let read: Vec<_> =
-            recipients.iter().map(|it| self.numbers.recipient(it.as_ref())).collect();
-        let keys: Vec<SubscriberKey> =
-            read.iter().filter_map(|it| it.as_ref().ok()).map(|it| it.key).collect();
+        let read = recipients
+            .iter()
+            .map(|it| self.read(it.as_ref()))
+            .collect::<Result<Vec<Recipient>, StoreError>>()?;
+        let keys: Vec<SubscriberKey> = read.iter().filter_map(Recipient::key).collect();
         let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
         self.judge.judge_batch(&keys, &mut rulings)?;
-        let mut rulings = rulings.into_iter();
+        let mut rulings = keys.into_iter().zip(rulings);
         read.into_iter()
             .map(|recipient| match recipient {
-                Err(reason) => Ok(Verdict::Invalid(reason)),
-                Ok(it) => {
-                    let ruling = rulings.next().unwrap_or(Ruling::UNANSWERED);
-                    self.verdict(it.number, it.key, it.sendable, ruling)
+                Recipient::Invalid(reason) => Ok(Verdict::Invalid(reason)),
+                Recipient::Unheard(id) => Ok(Verdict::Allowed(id.into())),
+                Recipient::Known { address, sendable, .. } => {
+                    let (key, ruling) = rulings.next().expect("there is a ruling for each key");
+                    self.verdict(address, key, sendable, ruling)
                 }
             })
             .collect()
     }
 
+    /// A clock that was set back by more than the age has no say either.
+    fn stale_view(&self, now: Timestamp) -> Option<Doubt> {
+        let max_age = i64::try_from(self.max_age?.as_millis()).unwrap_or(i64::MAX);
+        let judged_at = self.judge.now;
+        let age = now.as_millis().saturating_sub(judged_at.as_millis()).saturating_abs();
+        (age > max_age).then_some(Doubt::StaleView { judged_at })
+    }
+
+    fn read(&self, recipient: &[u8]) -> Result<Recipient, StoreError> {
+        let reason = match self.numbers.recipient(recipient) {
+            Ok(it) => {
+                let (key, sendable) = (it.key, it.sendable);
+                return Ok(Recipient::Known { address: it.number.into(), key, sendable });
+            }
+            Err(reason) => reason,
+        };
+        let id = BusinessId::parse(recipient).filter(|_| reason == Reason::BusinessScopedId);
+        let Some(id) = id else { return Ok(Recipient::Invalid(reason)) };
+        Ok(match self.judge.reader.key_of_id(id.as_str())? {
+            Some(key) => Recipient::Known { address: id.into(), key, sendable: true },
+            None => Recipient::Unheard(id),
+        })
+    }
+
     fn verdict(
         &self,
-        number: Number,
+        address: Address,
         key: SubscriberKey,
         sendable: bool,
         ruling: Ruling,
@@ -299,11 +377,32 @@ impl<'a> Checker<'a> {
                 let (since, source) = self.judge.since(key, ruling)?.unwrap_or_else(|| {
                     unreachable!("the same view said that this subscriber is suppressed")
                 });
-                Ok(Verdict::Suppressed { number, since, source, rule })
+                Ok(Verdict::Suppressed { address, since, source, rule })
             }
             _ if !sendable => Ok(Verdict::Invalid(Reason::NotSendable)),
-            Decision::Exempt => Ok(Verdict::Exempt { number, rule }),
-            Decision::Allowed => Ok(Verdict::Allowed(number)),
+            Decision::Exempt => Ok(Verdict::Exempt { address, rule }),
+            Decision::Allowed => Ok(Verdict::Allowed(address)),
+        }
+    }
+}
+
+/// A recipient as it was read.
+enum Recipient {
+    Known {
+        address: Address,
+        key: SubscriberKey,
+        sendable: bool,
+    },
+    /// An id that no event is about.
+    Unheard(BusinessId),
+    Invalid(Reason),
+}
+
+impl Recipient {
+    fn key(&self) -> Option<SubscriberKey> {
+        match self {
+            Recipient::Known { key, .. } => Some(*key),
+            _ => None,
         }
     }
 }

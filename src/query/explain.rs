@@ -49,8 +49,7 @@ pub fn explain(
     key: SubscriberKey,
     at: Option<Timestamp>,
 ) -> Result<Explanation, StoreError> {
-    let mut events = reader.history(key)?;
-    events.retain(|event| at.is_none_or(|at| event.received_at <= at));
+    let events = reader.history_if(key, |event| at.is_none_or(|at| event.received_at <= at))?;
     let facts = events.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
     let claims = Claims::of(&facts);
     let (layers, consented) = listed_in(reader, judge, key, at)?;

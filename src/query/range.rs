@@ -1,7 +1,10 @@
 //! What happened in a range of dates?
 
+use std::collections::BTreeMap;
+
 use crate::event::{Action, Event, Source};
 use crate::journal::{Record, Span};
+use crate::number::{Address, SubscriberKey};
 use crate::policy::{Fact, standing_opt_outs};
 use crate::store::{Clock, Reader, StoreError, fact_of};
 use crate::time::{TimeRange, Timestamp};
@@ -69,8 +72,10 @@ pub fn events<E: From<StoreError>>(
     })
 }
 
-/// Hands one event to `visit` for each subscriber who opted out in the range and is still opted
-/// out at its end: the first opt-out in the range that no resubscribe before its end has lifted.
+/// Hands one event to `visit` for each address whose subscriber opted out in the range and is
+/// still opted out at its end: the first opt-out in the range that no resubscribe before its end
+/// has lifted. An address that is opted out because a link joins it with that of the event comes
+/// behind it, as the same event with this address.
 ///
 /// # Errors
 ///
@@ -86,33 +91,43 @@ pub fn states<E: From<StoreError>>(
             return Ok(true);
         }
         for row in filter.rows(record) {
+            let Some(linked) = represents(reader, filter, record, row)? else { continue };
             let event = record.event(row, reader.folding());
-            if represents(reader, filter, record, row)? && !visit(event)? {
-                return Ok(false);
+            let of_linked = |(key, address)| Event {
+                key: Some(key),
+                address: Some(address),
+                raw: String::new(),
+                ..event.clone()
+            };
+            let others: Vec<Event> = linked.into_iter().map(of_linked).collect();
+            for event in std::iter::once(event).chain(others) {
+                if !visit(event)? {
+                    return Ok(false);
+                }
             }
         }
         Ok(true)
     })
 }
 
-/// Whether a row is the event that stands for its subscriber's state at the end of the range.
+/// For a row that stands for its subscriber's state at the end of the range, the other addresses
+/// of his; `None` for every other row.
 fn represents(
     reader: &Reader,
     filter: &Filter,
     record: &Record,
     row: usize,
-) -> Result<bool, StoreError> {
+) -> Result<Option<BTreeMap<SubscriberKey, Address>>, StoreError> {
     let sequence = record.first_sequence() + row as u64;
-    let Some(key) = record.key(row, reader.folding()) else { return Ok(false) };
+    let Some(key) = record.key(row, reader.folding()) else { return Ok(None) };
     // Nearly everybody has one event only: then there is no history to be read.
     if record.previous(row) == 0 && reader.standing(key)?.is_some_and(|it| it.head == sequence) {
-        return Ok(true);
+        return Ok(Some(BTreeMap::new()));
     }
-    let mut known = reader.history(key)?;
-    known.retain(|event| {
+    let known = reader.history_if(key, |event| {
         filter.range.to().is_none_or(|to| filter.moment(event) < to)
             && filter.up_to.is_none_or(|last| event.sequence <= last)
-    });
+    })?;
     let facts = known.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
     let stands =
         |event: &Event| standing_opt_outs(&facts).any(|fact| fact.sequence == event.sequence);
@@ -121,5 +136,10 @@ fn represents(
             && filter.range.contains(filter.moment(event))
             && filter.source.is_none_or(|source| event.details.source == source)
     });
-    Ok(first.is_some_and(|first| first.sequence == sequence))
+    if first.is_none_or(|first| first.sequence != sequence) {
+        return Ok(None);
+    }
+    let links = known.into_iter().filter(|event| event.details.action == Action::Link);
+    let addresses = links.filter_map(|event| Some((event.key?, event.address?)));
+    Ok(Some(addresses.filter(|&(other, _)| other != key).collect()))
 }

@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use crate::table::{Block, Table, TableError};
 
 use super::report::Counts;
-use super::worker::{Done, Job, Worker};
+use super::worker::{Done, Job, Recipient, Worker};
 use super::{Progress, ScrubError, Sink, Sinks, SuppressionSet};
 
 /// Bytes of blocks in flight at which no more are read. With blocks of the usual size the number
@@ -31,7 +31,12 @@ pub(super) fn run<S: SuppressionSet, R: Read + Send>(
         job,
         controls,
         table: Mutex::new(table),
-        writer: Mutex::new(Writer { sinks, counts: Counts::default(), seen: HashSet::default() }),
+        writer: Mutex::new(Writer {
+            sinks,
+            counts: Counts::default(),
+            seen: HashSet::default(),
+            seen_ids: HashSet::default(),
+        }),
         state: Mutex::new(State::default()),
         changed: Condvar::new(),
         stop: AtomicBool::new(false),
@@ -95,6 +100,8 @@ struct Writer<'e, 's> {
     /// The numbers that were kept, to know duplicates: exact, 8 bytes and a bit for each. By
     /// number, not by key: a key may merge two people, which is right for silence only.
     seen: HashSet<u64, foldhash::fast::RandomState>,
+    /// The ids that were kept.
+    seen_ids: HashSet<Box<str>, foldhash::fast::RandomState>,
 }
 
 impl<S: SuppressionSet, R: Read + Send> Engine<'_, '_, '_, S, R> {
@@ -201,7 +208,10 @@ impl Writer<'_, '_> {
     /// Writes one block; its memory, and the rows of the run so far.
     fn write<S>(&mut self, job: &Job<'_, S>, mut done: Done) -> Result<(Vec<u8>, u64), ScrubError> {
         if job.dedupe {
-            done.dedupe(job.mode, &job.shape, |number| self.seen.insert(number));
+            done.dedupe(job.mode, &job.shape, |recipient| match recipient {
+                Recipient::Number(number) => self.seen.insert(number),
+                Recipient::Id(id) => self.seen_ids.insert(id),
+            });
         }
         self.sinks.kept.write(&done.kept[..done.kept_len])?;
         self.sinks.suppressed.write(&done.suppressed)?;

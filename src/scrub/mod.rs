@@ -49,7 +49,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::number::{Folding, NumberReader, Region};
+use crate::number::{BusinessId, Folding, NumberReader, Region};
 use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
 
 pub use error::{OutputError, ScrubError};
@@ -111,7 +111,7 @@ impl<'a> Sinks<'a> {
     }
 
     /// Where the rows of subscribers who opted out go, with four more columns:
-    /// `optout_number` (digits, without a plus), `optout_since`, `optout_source`, `optout_rule`.
+    /// `optout_number` (digits, without a plus, or the id), `optout_since`, `optout_source`, `optout_rule`.
     pub fn suppressed(
         mut self,
         name: impl Into<String>,
@@ -221,7 +221,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
         self
     }
 
-    /// Of several rows that would be kept with the same E.164 number, keeps the first. Not by
+    /// Of several rows that would be kept with the same E.164 number or id, keeps the first. Not by
     /// subscriber key: that can merge two people, which is right for silence only. Remembers
     /// every kept number, some 10 to 20 bytes each: 10 million rows take about 200 MB.
     pub fn dedupe(mut self, dedupe: bool) -> Self {
@@ -311,7 +311,9 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             digits >= DIGITS_MIN && !cell.iter().any(u8::is_ascii_alphabetic)
         };
         let looks_like_number = |cell: &[u8]| {
-            reader.recipient(cell).is_ok() || (self.region_column.is_some() && looks_national(cell))
+            reader.recipient(cell).is_ok()
+                || BusinessId::find(cell).is_some()
+                || (self.region_column.is_some() && looks_national(cell))
         };
         Table::open(input, &options, &looks_like_number)
             .map_err(|source| ScrubError::Table { file: file.to_owned(), source })

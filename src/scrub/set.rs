@@ -26,6 +26,14 @@ pub trait SuppressionSet: Sync {
         rulings: &mut [Ruling],
     ) -> Result<(), Self::Error>;
 
+    /// The key of an id without a number, by which it is judged; `None` when the set has never
+    /// heard of it, so that nothing stands against it.
+    ///
+    /// # Errors
+    ///
+    /// When the set can't tell.
+    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, Self::Error>;
+
     /// Since when and from where a subscriber is suppressed by a ruling, as far as that is known.
     ///
     /// # Errors
@@ -56,6 +64,10 @@ impl<S: SuppressionSet + ?Sized> SuppressionSet for &S {
         (**self).judge_batch(keys, rulings)
     }
 
+    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, Self::Error> {
+        (**self).key_of_id(id)
+    }
+
     fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, Self::Error> {
         (**self).origin(key, ruling)
     }
@@ -81,6 +93,11 @@ impl SuppressionSet for BTreeSet<SubscriberKey> {
         Ok(())
     }
 
+    /// A plain set holds no ids.
+    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Infallible> {
+        Ok(None)
+    }
+
     fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {
         Ok(None)
     }
@@ -98,6 +115,11 @@ impl SuppressionSet for BTreeMap<SubscriberKey, Origin> {
             *ruling = of_member(self.contains_key(key));
         }
         Ok(())
+    }
+
+    /// A plain set holds no ids.
+    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Infallible> {
+        Ok(None)
     }
 
     fn origin(&self, key: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {

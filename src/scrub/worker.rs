@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::number::{Folding, NumberReader, Reason, Region, SubscriberKey};
+use crate::number::{BusinessId, Folding, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Decision, Ruling};
 use crate::table::{Block, Cell, Encoding, Record, Shape};
 
@@ -42,29 +42,35 @@ pub(super) struct Done {
     pub(super) block_bytes: usize,
     pub(super) suppressed: Vec<u8>,
     pub(super) invalid: Vec<u8>,
-    /// Rows that are kept unless an earlier one has the same number; only when asked to dedupe.
+    /// Rows that are kept unless an earlier one has the same recipient; only when asked to dedupe.
     candidates: Vec<Candidate>,
 }
 
-/// The number of a row, and where the row stands in its block.
+/// The recipient of a row, and where the row stands in its block.
 struct Candidate {
-    number: u64,
+    recipient: Recipient,
     exempt: bool,
     row: (u32, u32),
 }
 
+/// By what two rows are told to be for the same recipient.
+pub(super) enum Recipient {
+    Number(u64),
+    Id(Box<str>),
+}
+
 impl Done {
-    /// Sorts out the candidates: keeps each whose number `is_new`. The blocks have to come in
+    /// Sorts out the candidates: keeps each whose recipient `is_new`. The blocks have to come in
     /// the order of the file.
     pub(super) fn dedupe(
         &mut self,
         mode: Mode,
         shape: &Shape,
-        mut is_new: impl FnMut(u64) -> bool,
+        mut is_new: impl FnMut(Recipient) -> bool,
     ) {
         let mut runs = Runs::default();
-        for Candidate { number, exempt, row } in std::mem::take(&mut self.candidates) {
-            if is_new(number) {
+        for Candidate { recipient, exempt, row } in std::mem::take(&mut self.candidates) {
+            if is_new(recipient) {
                 self.counts.kept += 1;
                 self.counts.exempt += u64::from(exempt);
                 runs.push(row);
@@ -129,6 +135,9 @@ struct Row {
 enum Reading {
     /// The number, the place of its key in the batch, and whether it can be sent to.
     Number { number: u64, key: u32, sendable: bool },
+    /// An id without a number: where it stands among the texts of the batch, and the place of its
+    /// key, if it has one.
+    Id { text: (u32, u32), key: Option<u32> },
     /// Why there is none.
     None(&'static str),
 }
@@ -140,6 +149,8 @@ pub(super) struct Worker<'a, S> {
     rows: Vec<Row>,
     keys: Vec<SubscriberKey>,
     rulings: Vec<Ruling>,
+    /// The ids of the batch.
+    ids: String,
     scratch: Vec<u8>,
 }
 
@@ -151,6 +162,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             rows: Vec::with_capacity(BATCH),
             keys: Vec::with_capacity(BATCH),
             rulings: Vec::with_capacity(BATCH),
+            ids: String::new(),
             scratch: Vec::new(),
         }
     }
@@ -173,7 +185,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             runs.push((0, block.bytes().len() as u32));
         } else {
             for record in block.records() {
-                self.read_row(&record);
+                self.read_row(&record)?;
                 if self.rows.len() == BATCH {
                     self.judge_batch(block.bytes(), &mut runs, &mut done)?;
                 }
@@ -203,20 +215,23 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
     }
 
     #[inline]
-    fn read_row(&mut self, record: &Record<'_>) {
-        let reading = match read_number(
-            record,
-            self.job.has_region_column,
-            &mut self.readers,
-            &mut self.scratch,
-        ) {
-            Ok(recipient) => {
+    fn read_row(&mut self, record: &Record<'_>) -> Result<(), ScrubError> {
+        let found =
+            read_cell(record, self.job.has_region_column, &mut self.readers, &mut self.scratch);
+        let reading = match found {
+            Ok(Found::Number(recipient)) => {
                 self.keys.push(recipient.key);
                 Reading::Number {
                     number: recipient.number.get(),
                     key: self.keys.len() as u32 - 1,
                     sendable: recipient.sendable,
                 }
+            }
+            Ok(Found::Id(id)) => {
+                let begin = self.ids.len() as u32;
+                self.ids.push_str(id);
+                let text = (begin, self.ids.len() as u32);
+                Reading::Id { text, key: self.find_id(text, record.line())? }
             }
             Err(reason) => Reading::None(reason),
         };
@@ -228,6 +243,25 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             line: record.line(),
             reading,
         });
+        Ok(())
+    }
+
+    /// The place that the key of an id gets in the batch; `None` when the set has never heard of
+    /// it, or is not to be asked.
+    fn find_id(&mut self, text: (u32, u32), line: u64) -> Result<Option<u32>, ScrubError> {
+        if self.job.mode == Mode::Off {
+            return Ok(None);
+        }
+        let key = self.job.set.key_of_id(self.id(text));
+        let key = key.map_err(|error| self.lookup_failed(line, error))?;
+        Ok(key.map(|key| {
+            self.keys.push(key);
+            self.keys.len() as u32 - 1
+        }))
+    }
+
+    fn id(&self, (begin, end): (u32, u32)) -> &str {
+        &self.ids[begin as usize..end as usize]
     }
 
     /// Looks the waiting rows up and gives them their verdicts.
@@ -251,32 +285,42 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         }
         done.counts.rows += self.rows.len() as u64;
         for row in &self.rows {
-            match row.reading {
-                Reading::Number { key, .. } if !self.rulings[key as usize].may_send() => {
-                    done.counts.suppressed += 1;
-                    if self.job.want_suppressed {
-                        self.write_suppressed(row, bytes, &mut done.suppressed)?;
-                    }
+            let ruling = match row.reading {
+                Reading::Number { key, .. } => self.rulings[key as usize],
+                Reading::Id { key, .. } => {
+                    key.map_or(Ruling::UNLISTED, |key| self.rulings[key as usize])
                 }
-                Reading::Number { number, key, sendable: true } => {
-                    let exempt = self.rulings[key as usize].decision == Decision::Exempt;
-                    self.keep_row(row, number, exempt, runs, done)
+                Reading::None(reason) => {
+                    self.refuse(row, reason, bytes, done);
+                    continue;
                 }
-                Reading::Number { sendable: false, .. } => {
-                    self.refuse(row, Reason::NotSendable.as_str(), bytes, done)
+            };
+            if !ruling.may_send() {
+                done.counts.suppressed += 1;
+                if self.job.want_suppressed {
+                    self.write_suppressed(row, bytes, &mut done.suppressed)?;
                 }
-                Reading::None(reason) => self.refuse(row, reason, bytes, done),
+            } else if matches!(row.reading, Reading::Number { sendable: false, .. }) {
+                self.refuse(row, Reason::NotSendable.as_str(), bytes, done);
+            } else {
+                self.keep_row(row, ruling.decision == Decision::Exempt, runs, done);
             }
         }
         self.rows.clear();
         self.keys.clear();
+        self.ids.clear();
         Ok(())
     }
 
     #[inline]
-    fn keep_row(&self, row: &Row, number: u64, exempt: bool, runs: &mut Runs, done: &mut Done) {
+    fn keep_row(&self, row: &Row, exempt: bool, runs: &mut Runs, done: &mut Done) {
         if self.job.dedupe {
-            done.candidates.push(Candidate { number, exempt, row: (row.start, row.end) });
+            let recipient = match row.reading {
+                Reading::Number { number, .. } => Recipient::Number(number),
+                Reading::Id { text, .. } => Recipient::Id(self.id(text).into()),
+                Reading::None(_) => return,
+            };
+            done.candidates.push(Candidate { recipient, exempt, row: (row.start, row.end) });
         } else {
             done.counts.kept += 1;
             done.counts.exempt += u64::from(exempt);
@@ -304,19 +348,22 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         bytes: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), ScrubError> {
-        let Reading::Number { number, key, .. } = row.reading else { return Ok(()) };
+        let (address, key) = match row.reading {
+            // Without a plus, which spreadsheets take for the beginning of a formula.
+            Reading::Number { number, key, .. } => (number.to_string(), key),
+            Reading::Id { text, key: Some(key) } => (self.id(text).to_owned(), key),
+            _ => return Ok(()),
+        };
         let origin = self
             .job
             .set
             .origin(self.keys[key as usize], self.rulings[key as usize])
             .map_err(|error| self.lookup_failed(row.line, error))?;
         let (body, line_end) = row.parts(bytes);
-        // Without a plus, which spreadsheets take for the beginning of a formula.
-        let number = number.to_string();
         let since = origin.as_ref().map_or_else(String::new, |origin| origin.since.to_string());
         let source = origin.as_ref().map_or("", |origin| origin.source.as_str());
         let rule = origin.as_ref().map_or("", |origin| &*origin.rule);
-        let cells = [&number, &since, source, rule].map(str::as_bytes);
+        let cells = [&address, &since, source, rule].map(str::as_bytes);
         self.job.shape.append_row(body, line_end, &cells, out);
         Ok(())
     }
@@ -334,13 +381,19 @@ impl Row {
     }
 }
 
+/// Whom a cell names.
+enum Found<'c> {
+    Number(crate::number::Recipient),
+    Id(&'c str),
+}
+
 #[inline]
-fn read_number(
-    record: &Record<'_>,
+fn read_cell<'c>(
+    record: &Record<'c>,
     has_region_column: bool,
     readers: &mut Readers,
-    scratch: &mut Vec<u8>,
-) -> Result<crate::number::Recipient, &'static str> {
+    scratch: &'c mut Vec<u8>,
+) -> Result<Found<'c>, &'static str> {
     if record.is_blank() {
         return Err(BLANK_LINE);
     }
@@ -351,7 +404,14 @@ fn read_number(
     } else {
         &readers.default
     };
-    reader.recipient(cell.value(scratch)).map_err(|reason| reason.as_str())
+    let text = cell.value(scratch);
+    match reader.recipient(text) {
+        Ok(recipient) => Ok(Found::Number(recipient)),
+        Err(reason @ Reason::BusinessScopedId) => {
+            BusinessId::find(text).map(Found::Id).ok_or(reason.as_str())
+        }
+        Err(reason) => Err(reason.as_str()),
+    }
 }
 
 /// The readers of numbers by default region.

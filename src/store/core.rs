@@ -2,7 +2,7 @@
 //!
 //! Everything here either is durable when it is answered, or the writer is finished.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
@@ -11,17 +11,18 @@ use super::error::{StoreError, WriteError};
 use super::generation::{self, Generation};
 use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
+use super::linked::Pool;
 use super::manifest::Manifest;
 use super::profiles::ProfileId;
 use super::reader::load;
-use super::standing::{Standing, decide, facts_of};
+use super::standing::{Decided, Standing, decide};
 use super::standings::Standings;
 use super::writer::{CompactReport, NewEvent, Outcome, Receipt};
 use crate::disk::{Disk, Lock};
 use crate::event::{Action, Details};
 use crate::journal::format::SEGMENT_BYTES_MAX;
 use crate::journal::{JournalWriter, Row, Spelling, Subject};
-use crate::number::{Folding, SubscriberKey, fold};
+use crate::number::{Address, Folding, SubscriberKey};
 use crate::policy::{Fact, refusal};
 use crate::time::Timestamp;
 
@@ -97,6 +98,7 @@ impl Core {
             let is_unfinished = match Entry::of(&name) {
                 Entry::ManifestNext => true,
                 Entry::Generation(generation) => generation != self.manifest.generation,
+                Entry::Ids(_) => self.manifest.ids.as_ref().is_none_or(|file| file.name != name),
                 Entry::Segment(segment) => segment > active,
                 Entry::Index(segment) => segment >= active,
                 _ => false,
@@ -178,12 +180,22 @@ impl Core {
     fn run_length(&self, first: &NewEvent, events: &[NewEvent]) -> usize {
         // An operator's resubscribe may be refused, each by itself.
         let may_be_refused = first.details.action == Action::Resubscribe;
-        if !first.details.message_id.is_empty() || may_be_refused {
+        if !first.details.message_id.is_empty() || may_be_refused || first.linked.is_some() {
             return 1;
         }
-        let mut keys = HashSet::new();
-        let belongs = |it: &&NewEvent| it.details == first.details && keys.insert(self.key(it));
-        events.iter().take_while(belongs).count()
+        let (mut keys, mut new_ids) = (HashSet::new(), HashSet::new());
+        let mut length = 0;
+        for event in events.iter().take_while(|it| it.details == first.details) {
+            let is_new_in_it = match self.key_of(&event.address) {
+                Some(key) => keys.insert(key),
+                None => new_ids.insert(&event.address),
+            };
+            if !is_new_in_it {
+                break;
+            }
+            length += 1;
+        }
+        length
     }
 
     /// How numbers become keys in this store.
@@ -206,8 +218,9 @@ impl Core {
         self.limits = limits;
     }
 
-    fn key(&self, event: &NewEvent) -> SubscriberKey {
-        fold(event.number, self.manifest.folding())
+    /// The key of an address; `None` for an id that no event is about.
+    fn key_of(&self, address: &Address) -> Option<SubscriberKey> {
+        self.standings.key_of(address, self.manifest.folding())
     }
 
     fn record_run(
@@ -216,49 +229,86 @@ impl Core {
         received_at: Timestamp,
         receipts: &mut Vec<Receipt>,
     ) -> Result<(), WriteError> {
-        let details = &events[0].details;
-        if let Some(sequence) = self.recorded_before(&events[0])? {
-            let standing = self.standings.standing(self.key(&events[0]))?;
-            let opted_out = standing.is_some_and(|standing| standing.opted_out);
+        let first = &events[0];
+        if let Some(sequence) = self.recorded_before(first)? {
+            let opted_out = self.is_opted_out(&first.address)?;
             receipts.push(Receipt { sequence, outcome: Outcome::Already, opted_out });
             return Ok(());
         }
-        let keys: Vec<SubscriberKey> = events.iter().map(|event| self.key(event)).collect();
+        let addresses: Vec<&Address> = events
+            .iter()
+            .flat_map(|it| [Some(&it.address), it.linked.as_ref()])
+            .flatten()
+            .collect();
+        let next = self.sequence() + 1;
+        let keys: Vec<SubscriberKey> = (next..)
+            .zip(&addresses)
+            .map(|(at, address)| self.key_of(address).unwrap_or(SubscriberKey::of_id(at)))
+            .collect();
         let before = keys
             .iter()
             .map(|&key| self.standings.standing(key))
             .collect::<Result<Vec<_>, StoreError>>()?;
-        if let Some(receipt) = self.refused(&events[0], before[0], received_at)? {
+        if let Some(receipt) = self.refused(first, keys[0], received_at)? {
             receipts.push(receipt);
             return Ok(());
         }
-        let rows: Vec<Row<'_>> = events
-            .iter()
-            .zip(&before)
-            .map(|(event, before)| Row {
-                subject: Subject::Number(event.number),
-                occurred_at: event.occurred_at,
-                spelling: Spelling::of(event.number, &event.raw),
-                previous: before.map_or(0, |standing| standing.head),
-            })
-            .collect();
-        let first = self.append(details, received_at, &rows)?;
-        self.take_in(first - 1)?;
-        for (row, (&key, before)) in keys.iter().zip(before).enumerate() {
+        if let [one, other] = keys[..]
+            && first.linked.is_some()
+            && let Some(sequence) = self.linked_before(one, other)?
+        {
+            let opted_out = before[0].is_some_and(|standing| standing.opted_out);
+            receipts.push(Receipt { sequence, outcome: Outcome::Already, opted_out });
+            return Ok(());
+        }
+        let mut rows = Vec::with_capacity(addresses.len());
+        for (place, address) in addresses.into_iter().enumerate() {
+            // The second row of a link is no event of its own.
+            let raw = events.get(place).map(|event| &*event.raw);
+            rows.push(Row {
+                subject: subject(address, keys[place]),
+                occurred_at: events.get(place).unwrap_or(first).occurred_at,
+                spelling: spelling(address, raw),
+                previous: before[place].map_or(0, |standing| standing.head),
+            });
+        }
+        self.append(&first.details, received_at, &rows)?;
+        self.take_in(next - 1)?;
+        for (place, (&key, before)) in keys.iter().zip(before).take(events.len()).enumerate() {
             let after = self.standings.standing(key)?;
             let profile = |it: Option<Standing>| it.map_or(ProfileId::NOTHING, |it| it.profile);
             let is = after.is_some_and(|standing| standing.opted_out);
-            let outcome = match (details.action, profile(before) != profile(after)) {
+            let outcome = match (first.details.action, profile(before) != profile(after)) {
                 (Action::OptOut, true) => Outcome::Added,
                 (Action::OptOut, false) => Outcome::Already,
                 (Action::Override, _) => Outcome::Recorded,
+                (Action::Link, _) => Outcome::Linked,
                 (_, true) => Outcome::Resubscribed,
                 (_, false) => Outcome::NotListed,
             };
-            let sequence = first + row as u64;
+            let sequence = next + place as u64;
             receipts.push(Receipt { sequence, outcome, opted_out: is });
         }
         Ok(())
+    }
+
+    fn is_opted_out(&self, address: &Address) -> Result<bool, StoreError> {
+        let Some(key) = self.key_of(address) else { return Ok(false) };
+        Ok(self.standings.standing(key)?.is_some_and(|standing| standing.opted_out))
+    }
+
+    /// The event that joined two addresses, if they are joined.
+    fn linked_before(
+        &self,
+        one: SubscriberKey,
+        other: SubscriberKey,
+    ) -> Result<Option<u64>, WriteError> {
+        let pool = self.standings.pool(self.journal.journal(), one)?;
+        if pool.members.iter().all(|&(member, _)| member != other) {
+            return Ok(None);
+        }
+        let links = pool.facts.iter().filter(|fact| fact.action == Action::Link);
+        Ok(links.map(|fact| fact.sequence).min())
     }
 
     /// The answer to an operator's resubscribe that would leave the person's own word standing,
@@ -266,15 +316,16 @@ impl Core {
     fn refused(
         &self,
         event: &NewEvent,
-        before: Option<Standing>,
+        key: SubscriberKey,
         received_at: Timestamp,
     ) -> Result<Option<Receipt>, WriteError> {
-        let Some(before) = before.filter(|_| event.details.action == Action::Resubscribe) else {
+        if event.details.action != Action::Resubscribe {
             return Ok(None);
-        };
+        }
         let sequence = self.sequence() + 1;
         let fact = Fact::new(&event.details, sequence, event.occurred_at, received_at)?;
-        let refusal = refusal(&fact, &facts_of(self.journal.journal(), before.head)?);
+        let pool = self.standings.pool(self.journal.journal(), key)?;
+        let refusal = refusal(&fact, &pool.facts);
         Ok(refusal.map(|refusal| Receipt {
             sequence: refusal.sequence,
             outcome: Outcome::Refused,
@@ -308,7 +359,7 @@ impl Core {
         if message_id.is_empty() {
             return Ok(None);
         }
-        let key = self.key(event);
+        let Some(key) = self.key_of(&event.address) else { return Ok(None) };
         let folding = self.manifest.folding();
         for record in self.journal.journal().records_of_message(message_id)? {
             if record.details().action != event.details.action {
@@ -373,9 +424,11 @@ impl Core {
         let after = self.journal.journal().sequence();
         let mut report = BulkReport::default();
         report.already += self.drop_recorded_before(details, bulk)?;
-        bulk.sort(self.manifest.folding());
+        bulk.sort(self.manifest.folding(), |id| self.standings.key_of_id(id));
         let heads = self.standings.heads(&bulk.keys)?;
-        bulk.number_from(after + 1);
+        for (id, key) in bulk.number_from(after + 1) {
+            self.standings.learn(id, key);
+        }
         let mut named = details.clone();
         if named.batch == Details::NEW_BATCH {
             named.batch = after + 1;
@@ -415,6 +468,8 @@ impl Core {
         report: &mut BulkReport,
     ) -> Result<Vec<(SubscriberKey, Standing)>, WriteError> {
         let mut changes = Vec::with_capacity(bulk.keys.len());
+        // Those who are not in the bulk, but linked with somebody who is.
+        let mut linked = BTreeMap::new();
         let profile = self.standings.place_alone(opt_out);
         let mut begin = 0;
         for rows in bulk.keys.chunk_by(|one, other| one == other) {
@@ -442,8 +497,17 @@ impl Core {
                     profile: ProfileId::NOTHING,
                 },
                 Some(_) => {
-                    let decided = decide(&facts_of(self.journal.journal(), head)?);
-                    self.standings.place(decided.expect("there is one event at least"))
+                    let standings = &self.standings;
+                    let head_of = |key| bulk.head(key).map_or_else(|| standings.head(key), Ok);
+                    let pool = Pool::gather(self.journal.journal(), rows[0], head_of)?;
+                    let decided = decide(&pool.facts).expect("there is one event at least");
+                    let placed = |head| Decided { head, ..decided.clone() };
+                    for &(member, head) in &pool.members[1..] {
+                        if bulk.head(member).is_none() {
+                            linked.insert(member, self.standings.place(placed(head)));
+                        }
+                    }
+                    self.standings.place(placed(head))
                 }
             };
             let was = before.map_or(ProfileId::NOTHING, |it| it.profile);
@@ -453,7 +517,7 @@ impl Core {
             changes.push((rows[0], standing));
             begin = end;
         }
-        Ok(changes)
+        Ok(merge_changes(linked.into_iter().collect(), changes))
     }
 
     /// Leaves out rows that were recorded under the same message id; their number.
@@ -469,7 +533,12 @@ impl Core {
             }
         }
         let before = bulk.rows.len();
-        bulk.rows.retain(|row| known.insert(fold(row.number, folding)));
+        let standings = &self.standings;
+        let mut new_ids = HashSet::new();
+        bulk.retain(|address| match standings.key_of(address, folding) {
+            Some(key) => known.insert(key),
+            None => new_ids.insert(address.clone()),
+        });
         Ok((before - bulk.rows.len()) as u64)
     }
 
@@ -520,6 +589,10 @@ impl Core {
         }
         let (layers, profiles) = written?;
         (next.layers, next.profiles) = (layers, Some(profiles));
+        if self.standings.new_ids().len() > 0 {
+            let new = self.standings.new_ids();
+            next.ids = Some(generation::write_ids(&*self.disk, &old.ids, new, identity)?);
+        }
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);
@@ -557,6 +630,23 @@ impl Core {
     pub(super) fn list_segments(&self, manifest: &mut Manifest) {
         manifest.sealed = self.journal.sealed().cloned().collect();
         manifest.active = self.journal.active_segment();
+    }
+}
+
+/// Whom a row is about, by the key of his address.
+pub(super) fn subject(address: &Address, key: SubscriberKey) -> Subject {
+    match address {
+        Address::Number(number) => Subject::Number(*number),
+        Address::Id(_) => Subject::Id(key),
+    }
+}
+
+/// How an address was written. An id is written in one way only.
+fn spelling<'a>(address: &'a Address, raw: Option<&'a str>) -> Spelling<'a> {
+    match (address, raw) {
+        (Address::Number(number), Some(raw)) => Spelling::of(*number, raw),
+        (Address::Number(_), None) => Spelling::Plus,
+        (Address::Id(id), _) => Spelling::Text(id.as_str()),
     }
 }
 

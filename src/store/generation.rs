@@ -6,20 +6,20 @@
 //! that is; it is left out as long as that is the newest one, as it is for everybody with a
 //! single event.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError};
 use super::error::{StoreError, WriteError};
-use super::layout::GenerationNames;
+use super::ids::Ids;
+use super::layout::{GenerationNames, ids_name};
 use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::{ProfileId, Profiles};
 use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
-use crate::number::SubscriberKey;
+use crate::number::{BusinessId, SubscriberKey};
 use crate::snapshot::{Change, SnapshotError, View, merge};
 use crate::time::Timestamp;
 
@@ -32,6 +32,8 @@ pub(super) struct Generation {
     pub(super) suppressed: Layer,
     pub(super) released: Layer,
     pub(super) profiles: Arc<Profiles>,
+    /// The ids without a number among the keys.
+    pub(super) ids: Ids,
 }
 
 /// A set of keys and what is known of each.
@@ -42,8 +44,8 @@ pub(super) struct Layer {
     moments: Column,
     since: Option<Column>,
     profiles: Column,
-    /// The places in the list of profiles that its keys can have.
-    allowed: Range<i64>,
+    /// For each place in the list of profiles whether its keys can have it.
+    allowed: Vec<bool>,
     /// The columns' files, in this order.
     files: [Option<FileInfo>; 4],
     disk: Arc<dyn Disk>,
@@ -77,10 +79,14 @@ impl Generation {
             }
         };
         let (mut suppressed, mut released) = (suppressed?, released?);
-        // Of all profiles only the first says nothing, and who is opted out has another.
-        suppressed.allow_profiles(1..profiles.iter().count() as i64)?;
-        released.allow_profiles(0..1)?;
-        Ok(Generation { suppressed, released, profiles: Arc::new(profiles) })
+        // Who is opted out has a profile that says of what.
+        suppressed.allow_profiles(profiles.iter().map(|it| !it.claims.is_empty()).collect())?;
+        released.allow_profiles(profiles.iter().map(|it| it.claims.is_empty()).collect())?;
+        let ids = match &manifest.ids {
+            Some(file) => read_ids(&**disk, file, store)?,
+            None => Ids::empty(store),
+        };
+        Ok(Generation { suppressed, released, profiles: Arc::new(profiles), ids })
     }
 
     /// How a key stands; `None` when no folded event is about it.
@@ -103,7 +109,7 @@ impl Layer {
             moments: Column::empty(identity),
             since: None,
             profiles: Column::empty(identity),
-            allowed: 0..0,
+            allowed: Vec::new(),
             files: Default::default(),
             disk: disk.clone(),
         }
@@ -141,7 +147,7 @@ impl Layer {
             moments: column(&info.moments)?,
             since: info.since.as_ref().map(column).transpose()?,
             profiles: column(&info.profiles)?,
-            allowed: 0..0,
+            allowed: Vec::new(),
             files: [
                 Some(info.heads.clone()),
                 Some(info.moments.clone()),
@@ -186,7 +192,7 @@ impl Layer {
 
     /// Says which places its keys can have. Entries are looked at when they are read; the base,
     /// which stands for all of them when they are equal, now.
-    fn allow_profiles(&mut self, allowed: Range<i64>) -> Result<(), StoreError> {
+    fn allow_profiles(&mut self, allowed: Vec<bool>) -> Result<(), StoreError> {
         self.allowed = allowed;
         match self.profiles.bounds() {
             Some((base, _)) => self.check_profile(base).map(drop),
@@ -195,7 +201,8 @@ impl Layer {
     }
 
     fn check_profile(&self, place: i64) -> Result<ProfileId, StoreError> {
-        if self.allowed.contains(&place) {
+        let allowed = usize::try_from(place).ok().and_then(|place| self.allowed.get(place));
+        if allowed == Some(&true) {
             return Ok(ProfileId(place as u32));
         }
         let what = "it holds a profile that no key of its layer can have";
@@ -289,6 +296,38 @@ fn read_profiles(disk: &dyn Disk, file: &FileInfo) -> Result<Profiles, StoreErro
         return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
     }
     Profiles::from_json(bytes.as_ref()).map_err(|what| StoreError::damaged(path, 0, what))
+}
+
+/// Writes the table of ids of the next generation: that of `old` and `new` ones.
+pub(super) fn write_ids<'a>(
+    disk: &dyn Disk,
+    old: &Ids,
+    new: impl Iterator<Item = (&'a BusinessId, SubscriberKey)>,
+    identity: ColumnIdentity,
+) -> Result<FileInfo, WriteError> {
+    let name = ids_name(identity.generation);
+    disk.remove(&name)?;
+    let mut out = Hashing::new(Appender::new(disk.create(&name)?));
+    old.write_with(identity.store, new, &mut out)
+        .map_err(|error| write_failed(disk, &name, error))?;
+    out.finish(&name)
+}
+
+fn read_ids(disk: &dyn Disk, file: &FileInfo, store: [u8; 16]) -> Result<Ids, StoreError> {
+    let bytes = map(disk, file)?;
+    let path = disk.path_of(&file.name);
+    if hex(xxh3_64(bytes.as_ref())) != file.xxh3 {
+        return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
+    }
+    Ids::open(bytes, store).map_err(|what| StoreError::damaged(path, 0, what))
+}
+
+/// The disk's own error out of what `io::Write` made of it.
+fn write_failed(disk: &dyn Disk, name: &str, error: std::io::Error) -> WriteError {
+    match error.downcast::<DiskError>() {
+        Ok(error) => error.into(),
+        Err(error) => WriteError::Generation { file: disk.path_of(name), source: Box::new(error) },
+    }
 }
 
 /// Writes one layer of the next generation.
@@ -412,14 +451,8 @@ impl LayerWriter<'_> {
         column.finish().map_err(|source| self.failed(name, source))?.finish(name)
     }
 
-    /// The disk's own error out of what `io::Write` made of it.
     fn failed(&self, name: &str, error: std::io::Error) -> WriteError {
-        match error.downcast::<DiskError>() {
-            Ok(error) => error.into(),
-            Err(error) => {
-                WriteError::Generation { file: self.disk.path_of(name), source: Box::new(error) }
-            }
-        }
+        write_failed(self.disk, name, error)
     }
 
     fn create(&self, name: &str) -> Result<Hashing, WriteError> {

@@ -45,6 +45,11 @@ impl GenerationNames {
     }
 }
 
+/// The table of ids without a number that were known when a generation was made.
+pub(super) fn ids_name(generation: u64) -> String {
+    format!("ids-{generation:010}.table")
+}
+
 /// A snapshot of a registry layer, or of a change of one.
 pub(super) fn registry_name(number: u64) -> String {
     format!("registry-{number:010}.roaring")
@@ -60,6 +65,8 @@ pub(super) enum Entry {
     Index(u64),
     /// A file of a generation.
     Generation(u64),
+    /// A table of ids. It outlives its generation as long as no id is new.
+    Ids(u64),
     /// A file of a registry layer.
     Registry(u64),
     Quarantine,
@@ -97,6 +104,8 @@ impl Entry {
             Entry::Segment(number)
         } else if name == index_name(number) {
             Entry::Index(number)
+        } else if name == ids_name(number) {
+            Entry::Ids(number)
         } else if name == registry_name(number) {
             Entry::Registry(number)
         } else if super::generation::LAYERS.iter().any(of_generation)
@@ -124,6 +133,7 @@ mod tests {
             (names.since("suppressed"), Entry::Generation(12)),
             (names.moments("released"), Entry::Generation(12)),
             (registry_name(3), Entry::Registry(3)),
+            (ids_name(3), Entry::Ids(3)),
             ("MANIFEST".to_owned(), Entry::Manifest),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),

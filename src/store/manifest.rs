@@ -41,6 +41,9 @@ pub struct Manifest {
     pub(super) layers: Vec<LayerInfo>,
     /// The list of what can stand against a subscriber; none in generation 0.
     pub(super) profiles: Option<FileInfo>,
+    /// The table of ids without a number; none as long as there are none.
+    #[serde(default)]
+    pub(super) ids: Option<FileInfo>,
     /// Sealed segments of the journal, oldest first.
     pub(super) sealed: Vec<SegmentInfo>,
     /// The segment that is being written.
@@ -91,6 +94,7 @@ impl Manifest {
             sequence: 0,
             layers: Vec::new(),
             profiles: None,
+            ids: None,
             sealed: Vec::new(),
             active: 1,
             registries: Vec::new(),

@@ -26,6 +26,15 @@ impl ProfileId {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Profile {
     pub(super) claims: Claims,
+    /// Whether the address is one of several of its subscriber.
+    pub(super) linked: bool,
+}
+
+impl Profile {
+    /// What stands against a subscriber with one address.
+    pub(super) fn alone(claims: Claims) -> Profile {
+        Profile { claims, linked: false }
+    }
 }
 
 /// The list of profiles.
@@ -43,7 +52,7 @@ impl Profiles {
         let mut profiles = Profiles { list: Vec::new(), ids: HashMap::new() };
         let nothing = profiles.intern(Profile::default());
         let claims = Claims::default().with(everyday);
-        let everyday = profiles.intern(Profile { claims });
+        let everyday = profiles.intern(Profile::alone(claims));
         assert_eq!((nothing, everyday), (ProfileId::NOTHING, ProfileId::EVERYDAY));
         profiles
     }
@@ -104,6 +113,8 @@ impl Profiles {
 #[serde(deny_unknown_fields)]
 struct StoredProfile {
     claims: Vec<StoredClaim>,
+    #[serde(default)]
+    linked: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -125,7 +136,8 @@ impl StoredProfile {
             tier: claim.tier.to_string(),
             excepted: claim.excepted.iter().map(Category::to_string).collect(),
         };
-        StoredProfile { claims: profile.claims.iter().map(claim).collect() }
+        let claims = profile.claims.iter().map(claim).collect();
+        StoredProfile { claims, linked: profile.linked }
     }
 
     fn read(self) -> Result<Profile, String> {
@@ -143,7 +155,7 @@ impl StoredProfile {
             claims = claims.with(Claim { scope, tier, excepted });
         }
         match claims.iter().count() == count {
-            true => Ok(Profile { claims }),
+            true => Ok(Profile { claims, linked: self.linked }),
             false => Err("one of its claims says nothing".to_owned()),
         }
     }
@@ -162,7 +174,7 @@ mod tests {
         let mut profiles = Profiles::new();
         let scope = Scope::new("sms", "", "acme").unwrap();
         let claim = Claim { scope, tier: Tier::All, excepted: vec![Category::Utility] };
-        let profile = Profile { claims: Claims::default().with(claim) };
+        let profile = Profile { claims: Claims::default().with(claim), linked: true };
         let id = profiles.intern(profile.clone());
         let read = Profiles::from_json(&profiles.to_json()).unwrap();
         assert_eq!(read.find(&profile), Some(id));
@@ -175,7 +187,7 @@ mod tests {
         for (from, to) in [
             ("\"marketing\"", "\"everything\""),
             ("\"channel\": \"\"", "\"channel\": \"pigeon\""),
-            ("[\n  {", "[\n  {\"claims\": []}, {"),
+            ("[\n  {", "[\n  {\"claims\": [], \"linked\": false}, {"),
         ] {
             assert!(Profiles::from_json(fixed.replace(from, to).as_bytes()).is_err(), "{to}");
         }

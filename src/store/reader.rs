@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use super::error::StoreError;
 use super::generation::Generation;
+use super::linked::follow_all;
 use super::manifest::Manifest;
 use super::registry::{self, Registry};
 use super::standing::Standing;
-use super::standing::follow;
 use super::standings::{Lens, Standings};
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Event, Source};
 use crate::journal::{Journal, JournalError, JournalIdentity, Record, Span};
-use crate::number::{Folding, SubscriberKey};
+use crate::number::{Address, Folding, SubscriberKey};
 use crate::policy::{Claims, Context, Policy, Ruling, Scope};
 use crate::time::Timestamp;
 
@@ -247,6 +247,11 @@ impl Reader {
         self.standings.standing(key)
     }
 
+    /// Whether links join the address that stands like this with others of the same subscriber.
+    pub fn is_linked(&self, standing: &Standing) -> bool {
+        self.standings.is_linked(standing.profile)
+    }
+
     /// When the standing of a subscriber who is opted out began, and by which source; `None` for
     /// everybody else.
     ///
@@ -264,20 +269,62 @@ impl Reader {
         Ok(Some((standing.since_at, source)))
     }
 
-    /// All events about a subscriber, oldest first.
+    /// All events about a subscriber, oldest first: those of every address that a link joins with
+    /// this one.
     ///
     /// # Errors
     ///
     /// As [`Reader::opted_out_since`].
     pub fn history(&self, key: SubscriberKey) -> Result<Vec<Event>, StoreError> {
-        let Some(standing) = self.standing(key)? else { return Ok(Vec::new()) };
+        self.history_if(key, |_| true)
+    }
+
+    /// As [`Reader::history`], of those events that `known` accepts: links that it does not
+    /// accept join nobody.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::opted_out_since`].
+    pub fn history_if(
+        &self,
+        key: SubscriberKey,
+        mut known: impl FnMut(&Event) -> bool,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.usable()?;
         let mut events = Vec::new();
-        follow(&self.journal, standing.head, |record, row| {
-            events.push(record.event(row, self.folding()));
-            Ok(())
-        })?;
-        events.reverse();
+        follow_all(
+            &self.journal,
+            key,
+            |key| self.standings.head(key),
+            |record, row| {
+                let event = record.event(row, self.folding());
+                let is_known = known(&event);
+                events.extend(is_known.then_some(event));
+                Ok(is_known)
+            },
+        )?;
+        events.sort_unstable_by_key(|event| event.sequence);
         Ok(events)
+    }
+
+    /// The key of an address; `None` for an id that no event is about.
+    ///
+    /// # Errors
+    ///
+    /// When an earlier refresh failed.
+    pub fn key_of(&self, address: &Address) -> Result<Option<SubscriberKey>, StoreError> {
+        self.usable()?;
+        Ok(self.standings.key_of(address, self.folding()))
+    }
+
+    /// The key of an id by its text; `None` when no event is about it.
+    ///
+    /// # Errors
+    ///
+    /// When an earlier refresh failed.
+    pub fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, StoreError> {
+        self.usable()?;
+        Ok(self.standings.key_of_id(id))
     }
 
     /// Goes through the records past the sequence `after` that `wanted` accepts by what the

@@ -36,31 +36,35 @@ pub struct Decided {
     pub since_at: Timestamp,
     /// The opt-outs that stand.
     pub claims: Claims,
+    /// Whether the address is one of several of its subscriber.
+    pub linked: bool,
 }
 
 impl Decided {
     /// Gives the claims their place.
     pub(super) fn settled(self, profiles: &mut Profiles) -> Standing {
-        let Decided { head, since, since_at, claims } = self;
+        let Decided { head, since, since_at, claims, linked } = self;
         let opted_out = !claims.is_empty();
-        let profile = profiles.intern(Profile { claims });
+        let profile = profiles.intern(Profile { claims, linked });
         Standing { opted_out, head, since, since_at, profile }
     }
 }
 
-/// How one subscriber stands after the given events, which are all of his, in any order.
-/// `None` when there are none.
+/// How one subscriber stands after the given events, which are all of his, in any order. The head
+/// is the newest of them. `None` when there are none.
 pub fn decide(facts: &[Fact]) -> Option<Decided> {
     let head = facts.iter().map(|fact| fact.sequence).max()?;
     let claims = Claims::of(facts);
     let first = standing_opt_outs(facts).min_by_key(|fact| fact.sequence);
     let last = || {
-        let others = facts.iter().filter(|fact| fact.action != Action::OptOut);
+        let lifting = |fact: &&Fact| matches!(fact.action, Action::Resubscribe | Action::Retract);
+        let others = facts.iter().filter(lifting);
         let latest = others.max_by_key(|it| (it.occurred_at.min(it.received_at), it.sequence));
         latest.or(facts.iter().max_by_key(|fact| fact.sequence))
     };
     let since = first.or_else(last)?;
-    Some(Decided { head, since: since.sequence, since_at: since.occurred_at, claims })
+    let linked = facts.iter().any(|fact| fact.action == Action::Link);
+    Some(Decided { head, since: since.sequence, since_at: since.occurred_at, claims, linked })
 }
 
 /// The fact in an event; `None` for one that is about nobody any more.
@@ -84,17 +88,7 @@ pub(super) fn fact_of_row(
     fact.map_err(|error| StoreError::damaged(journal.path(), 0, error.to_string()))
 }
 
-/// Follows a subscriber's history back from the event `sequence`.
-pub(super) fn facts_of(journal: &Journal, sequence: u64) -> Result<Vec<Fact>, StoreError> {
-    let mut facts = Vec::new();
-    follow(journal, sequence, |record, row| {
-        facts.push(fact_of_row(journal, record, row)?);
-        Ok(())
-    })?;
-    Ok(facts)
-}
-
-/// Visits the event `sequence` and all before it of the same subscriber, newest first.
+/// Visits the event `sequence` and all before it of the same address, newest first.
 pub(super) fn follow(
     journal: &Journal,
     mut sequence: u64,

@@ -7,11 +7,12 @@ use foldhash::fast::RandomState;
 
 use super::error::StoreError;
 use super::generation::Generation;
+use super::linked::Pool;
 use super::profiles::{Profile, ProfileId, Profiles};
-use super::standing::{Decided, Standing, decide, fact_of_row, facts_of};
+use super::standing::{Decided, Standing, decide, fact_of_row};
 use crate::event::Action;
-use crate::journal::{Journal, Record};
-use crate::number::SubscriberKey;
+use crate::journal::{Journal, Record, Subject};
+use crate::number::{Address, BusinessId, Folding, SubscriberKey, fold};
 use crate::policy::{Claims, Context, Fact, Policy, Ruling};
 use crate::time::Timestamp;
 
@@ -50,12 +51,53 @@ pub(super) struct Standings {
     overlay: Arc<Overlay>,
     /// Those of the generation, and behind them those of the overlay.
     profiles: Arc<Profiles>,
+    /// The ids of the overlay that the generation does not know.
+    ids: Arc<NewIds>,
 }
+
+/// Ids beyond the generation, with their keys.
+type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 
 impl Standings {
     pub(super) fn new(generation: Arc<Generation>) -> Standings {
         let profiles = generation.profiles.clone();
-        Standings { generation, overlay: Arc::default(), profiles }
+        Standings { generation, overlay: Arc::default(), profiles, ids: Arc::default() }
+    }
+
+    /// The key of an address; `None` for an id that no event is about.
+    pub(super) fn key_of(&self, address: &Address, folding: Folding) -> Option<SubscriberKey> {
+        match address {
+            Address::Number(number) => Some(fold(*number, folding)),
+            Address::Id(id) => self.key_of_id(id.as_str()),
+        }
+    }
+
+    /// The key of an id; `None` when no event is about it.
+    pub(super) fn key_of_id(&self, id: &str) -> Option<SubscriberKey> {
+        self.ids.get(id).copied().or_else(|| self.generation.ids.find(id))
+    }
+
+    /// Remembers the key of a new id.
+    pub(super) fn learn(&mut self, id: BusinessId, key: SubscriberKey) {
+        Arc::make_mut(&mut self.ids).insert(id, key);
+    }
+
+    /// The ids that the generation does not know.
+    pub(super) fn new_ids(&self) -> impl ExactSizeIterator<Item = (&BusinessId, SubscriberKey)> {
+        self.ids.iter().map(|(id, &key)| (id, key))
+    }
+
+    /// All that is recorded of the subscriber of a key.
+    pub(super) fn pool(&self, journal: &Journal, key: SubscriberKey) -> Result<Pool, StoreError> {
+        Pool::gather(journal, key, |key| self.head(key))
+    }
+
+    /// The sequence of a key's newest event, 0 for none.
+    pub(super) fn head(&self, key: SubscriberKey) -> Result<u64, StoreError> {
+        match self.overlay.get(&key) {
+            Some(entry) => Ok(entry.standing.head),
+            None => Ok(self.generation.standing(key)?.map_or(0, |standing| standing.head)),
+        }
     }
 
     /// How a key stands; `None` when no event is about it.
@@ -136,36 +178,65 @@ impl Standings {
         count
     }
 
-    /// Takes a record of the journal in.
+    /// Takes a record of the journal in. The journal holds it already.
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
         for row in 0..record.rows() {
+            self.meet(journal, record, row)?;
             let Some(key) = record.key(row, folding) else { continue };
-            let fact = fact_of_row(journal, record, row)?;
-            self.settle(journal, key, fact, record.previous(row))?;
+            // Of a link, the other end's newest event is in this record too.
+            let other = record.partner(row).and_then(|other| {
+                Some((record.key(other, folding)?, record.first_sequence() + other as u64))
+            });
+            self.settle(journal, key, fact_of_row(journal, record, row)?, other)?;
         }
         Ok(())
     }
 
-    /// Takes one event in; `previous` is the sequence of the key's event before, 0 for none.
+    /// Learns the id of a row, or sees that its key is the one that is known.
+    fn meet(&mut self, journal: &Journal, record: &Record, row: usize) -> Result<(), StoreError> {
+        let Subject::Id(key) = record.subjects()[row] else { return Ok(()) };
+        let text = record.text(row).unwrap_or_default();
+        let is_first = key.id_sequence() == Some(record.first_sequence() + row as u64);
+        match (self.key_of_id(text), BusinessId::parse(text.as_bytes())) {
+            (Some(known), _) if known == key => Ok(()),
+            (None, Some(id)) if is_first => {
+                self.learn(id, key);
+                Ok(())
+            }
+            _ => {
+                let what = format!(
+                    "event {} gives an id another key than it has",
+                    record.first_sequence() + row as u64
+                );
+                Err(StoreError::damaged(journal.path(), 0, what))
+            }
+        }
+    }
+
+    /// Takes one event of `key` in. `other` is the other end of a link, and its newest event.
     fn settle(
         &mut self,
         journal: &Journal,
         key: SubscriberKey,
         fact: Fact,
-        previous: u64,
+        other: Option<(SubscriberKey, u64)>,
     ) -> Result<(), StoreError> {
-        let entry = match self.settled_at_once(key, &fact)? {
-            Some(entry) => entry,
-            None => {
-                let mut facts = facts_of(journal, previous)?;
-                facts.push(fact);
-                let decided = decide(&facts).expect("there is one event at least");
-                let standing = decided.settled(Arc::make_mut(&mut self.profiles));
-                Entry { standing, continues: false }
-            }
-        };
-        Arc::make_mut(&mut self.overlay).insert(key, entry);
+        if let Some(entry) = self.settled_at_once(key, &fact)? {
+            Arc::make_mut(&mut self.overlay).insert(key, entry);
+            return Ok(());
+        }
+        let pool = Pool::gather(journal, key, |member| match other {
+            _ if member == key => Ok(fact.sequence),
+            Some((other, head)) if member == other => Ok(head),
+            _ => self.head(member),
+        })?;
+        let decided = decide(&pool.facts).expect("there is one event at least");
+        for (member, head) in pool.members {
+            let standing = self.place(Decided { head, ..decided.clone() });
+            let entry = Entry { standing, continues: false };
+            Arc::make_mut(&mut self.overlay).insert(member, entry);
+        }
         Ok(())
     }
 
@@ -184,7 +255,8 @@ impl Standings {
             let standing = Standing { opted_out: true, head, since, since_at, profile };
             Some(Entry { standing, continues })
         };
-        let profile = self.profiles.find(&Profile { claims: Claims::default().with(fact.claim()) });
+        let alone = Profile::alone(Claims::default().with(fact.claim()));
+        let profile = self.profiles.find(&alone);
         if let Some(mut entry) = self.overlay.get(&key).copied() {
             let stands =
                 entry.standing.opted_out && self.says_nothing(fact, entry.standing.profile);
@@ -219,6 +291,11 @@ impl Standings {
         claims.with(fact.claim()) == *claims
     }
 
+    /// Whether an address of this profile is one of several of its subscriber.
+    pub(super) fn is_linked(&self, profile: ProfileId) -> bool {
+        self.profiles.get(profile).is_some_and(|profile| profile.linked)
+    }
+
     /// What stands in a profile.
     pub(super) fn claims(&self, profile: ProfileId) -> &Claims {
         let profile = self.profiles.get(profile);
@@ -228,7 +305,7 @@ impl Standings {
     /// The profile of somebody against whom nothing stands but this opt-out.
     pub(super) fn place_alone(&mut self, opt_out: &Fact) -> ProfileId {
         let claims = Claims::default().with(opt_out.claim());
-        Arc::make_mut(&mut self.profiles).intern(Profile { claims })
+        Arc::make_mut(&mut self.profiles).intern(Profile::alone(claims))
     }
 
     /// Gives what was decided its place in the list of profiles.
@@ -245,9 +322,10 @@ impl Standings {
     pub(super) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
         let by_profile: Vec<Ruling> =
             self.profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
-        let mut of_claims = by_profile.iter().skip(1);
-        let first = of_claims.next().copied();
-        let uniform = first.filter(|first| of_claims.all(|it| it == first));
+        let opted_out = self.profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
+        let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
+        let first = of_claims.next();
+        let uniform = first.filter(|first| of_claims.all(|it| it == *first));
         Lens { by_profile, uniform }
     }
 

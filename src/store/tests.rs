@@ -14,7 +14,7 @@ use super::{Bulk, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError
 use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
 use crate::journal::hex;
-use crate::number::{Folding, Number, SubscriberKey, fold};
+use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use crate::policy::{Context, Policy, Ruling};
 use crate::time::Timestamp;
 
@@ -45,7 +45,8 @@ fn key(index: u64) -> SubscriberKey {
 
 fn event(index: u64, action: Action, occurred_at: i64) -> NewEvent {
     NewEvent {
-        number: number(index),
+        address: number(index).into(),
+        linked: None,
         raw: format!("+{}", number(index).get()),
         occurred_at: Timestamp::from_millis(occurred_at),
         details: Details::new(action, Source::Api),
@@ -180,7 +181,7 @@ fn live(seed: u64, steps: usize) {
                 let expected: Vec<Outcome> = events
                     .iter()
                     .map(|it| {
-                        let index = it.number.get() - 573_000_000_000;
+                        let index = it.address.number().unwrap().get() - 573_000_000_000;
                         model.record(index, action, it.occurred_at.as_millis())
                     })
                     .collect();
@@ -646,6 +647,80 @@ fn a_profile_that_no_key_can_have_is_damage_even_with_right_checksums() {
         match asked {
             Err(error) => assert!(error.to_string().contains("profile"), "{error}"),
             Ok(rulings) => panic!("{places:?}: {rulings:?}"),
+        }
+    }
+}
+
+fn id(index: u64) -> BusinessId {
+    BusinessId::parse(format!("MX.ENT.{index}").as_bytes()).unwrap()
+}
+
+/// A large bulk goes into a generation without the overlay: it must say the same.
+#[test]
+fn a_bulk_that_is_folded_at_once_says_the_same_of_ids_and_of_who_is_linked_with_them() {
+    for seed in 0..60 {
+        let mut random = Random(seed);
+        let stores = [1, u64::MAX].map(|compact_after_events| {
+            let disk = new_store();
+            let limits = Limits { compact_after_events, ..Limits::default() };
+            let writer = Writer::open_on(Arc::new(disk.clone())).unwrap().with_limits(limits);
+            (disk, writer)
+        });
+        let address = |index: u64| match index % 2 {
+            0 => Address::Number(number(index)),
+            _ => Address::Id(id(index)),
+        };
+        for step in 1..10 {
+            let (one, other) = (random.below(8), random.below(4) * 2 + 1);
+            let rows: Vec<(u64, i64)> =
+                (0..random.below(12)).map(|_| (random.below(8), random.below(9) as i64)).collect();
+            let choice = random.below(4);
+            for (_, writer) in &stores {
+                let details = Details::new(Action::OptOut, Source::Import);
+                if choice > 1 {
+                    let mut bulk = Bulk::new();
+                    for &(index, moment) in &rows {
+                        match address(index) {
+                            Address::Number(number) => {
+                                bulk.push(number, Timestamp::from_millis(moment), "x")
+                            }
+                            Address::Id(id) => bulk.push_id(&id, Timestamp::from_millis(moment)),
+                        }
+                    }
+                    if !rows.is_empty() {
+                        writer
+                            .append_bulk(&details, Timestamp::from_millis(step), &mut bulk)
+                            .unwrap();
+                    }
+                } else if one != other {
+                    let action = if choice == 0 { Action::Link } else { Action::Resubscribe };
+                    let event = NewEvent {
+                        address: address(one),
+                        linked: (choice == 0).then(|| address(other)),
+                        raw: String::new(),
+                        occurred_at: Timestamp::from_millis(step),
+                        details: Details { action, ..details },
+                    };
+                    writer.append(vec![event], Timestamp::from_millis(step)).unwrap();
+                }
+            }
+            let [folded, kept] = stores.each_ref().map(|(disk, _)| {
+                assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}");
+                let reader = Reader::open_on(Arc::new(disk.clone())).unwrap();
+                let of = |index| {
+                    let key = reader.key_of(&address(index)).unwrap()?;
+                    let standing = reader.standing(key).unwrap()?;
+                    let linked = reader.is_linked(&standing);
+                    let since = (standing.head, standing.since, standing.since_at, linked);
+                    Some((since, reader.claims(key).unwrap(), reader.history(key).unwrap()))
+                };
+                (0..8).map(of).collect::<Vec<_>>()
+            });
+            assert_eq!(folded, kept, "seed {seed}");
+        }
+        for (disk, writer) in &stores {
+            writer.compact(Timestamp::from_millis(99)).unwrap();
+            assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}");
         }
     }
 }

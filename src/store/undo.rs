@@ -137,13 +137,7 @@ impl Core {
         let mut keys = Vec::new();
         let undo_rows = self.limits.undo_rows;
         let reached = batch.visit(self.journal.journal(), &self.standings, from, |touched| {
-            match touched.address {
-                Address::Number(number) => bulk.push_retract(number, received_at, touched.is_all),
-                Address::Id(_) => {
-                    let what = "a list holds an id, which this release does not record";
-                    return Err(StoreError::damaged("journal".into(), 0, what));
-                }
-            }
+            bulk.push_retract(&touched.address, received_at, touched.is_all);
             keys.push(touched.key);
             Ok(bulk.len() < undo_rows)
         })?;

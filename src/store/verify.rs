@@ -12,10 +12,13 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::generation::Generation;
+use super::linked::Pool;
 use super::manifest::Manifest;
-use super::standing::{Standing, decide, fact_of_row, facts_of};
+use super::standing::{Decided, Standing, decide, fact_of_row};
 use crate::disk::{Disk, RealDisk};
-use crate::journal::{Journal, JournalError, JournalIdentity, Record, verify_sealed};
+use crate::journal::{Journal, JournalError, JournalIdentity, Record, Subject, verify_sealed};
+use crate::number::SubscriberKey;
+use crate::policy::Fact;
 
 /// What [`verify`] found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -91,6 +94,7 @@ fn verify_listed(
     if let Some(generation) = &generation {
         report.keep(generation.suppressed.verify())?;
         report.keep(generation.released.verify())?;
+        report.keep(verify_ids(&**disk, manifest, generation))?;
         report.subscribers = generation.suppressed.set.len() + generation.released.set.len();
     }
     super::registry::verify(&**disk, manifest, |checked| report.keep(checked).map(|_| ()))?;
@@ -135,6 +139,17 @@ impl VerifyReport {
     }
 }
 
+/// Looks at every text of the table of ids.
+fn verify_ids(
+    disk: &dyn Disk,
+    manifest: &Manifest,
+    generation: &Generation,
+) -> Result<(), StoreError> {
+    let Some(file) = &manifest.ids else { return Ok(()) };
+    let damaged = |what| StoreError::damaged(disk.path_of(&file.name), 0, what);
+    generation.ids.verify().map_err(damaged)
+}
+
 /// Holds the journal up to the folded sequence against the generation.
 fn compare(
     disk: &dyn Disk,
@@ -157,6 +172,12 @@ fn compare(
             for row in 0..record.rows() {
                 let sequence = record.first_sequence() + row as u64;
                 let Some(key) = record.key(row, journal.folding()) else { continue };
+                if let (Subject::Id(key), Some(id)) = (record.subjects()[row], record.text(row))
+                    && generation.ids.find(id) != Some(key)
+                {
+                    let what = format!("the id of event {sequence} is not in the table of ids");
+                    return Err(wrong(what));
+                }
                 let standing = generation.standing(key)?.ok_or_else(|| {
                     wrong(format!("the subscriber of event {sequence} is in no set"))
                 })?;
@@ -166,7 +187,7 @@ fn compare(
                 }
                 if standing.head == sequence {
                     members += 1;
-                    check_standing(journal, generation, record, row, standing, &wrong)?;
+                    check_standing(journal, generation, record, row, (key, standing), &wrong)?;
                 }
             }
             Ok(true)
@@ -186,16 +207,20 @@ fn check_standing(
     generation: &Generation,
     record: &Record,
     row: usize,
-    found: Standing,
+    (key, found): (SubscriberKey, Standing),
     wrong: &impl Fn(String) -> StoreError,
 ) -> Result<(), StoreError> {
-    let facts = match record.previous(row) {
-        0 => vec![fact_of_row(journal, record, row)?],
-        _ => facts_of(journal, found.head)?,
+    let facts: Vec<Fact> = match (record.previous(row), record.partner(row)) {
+        (0, None) => vec![fact_of_row(journal, record, row)?],
+        _ => {
+            let head = |key| Ok(generation.standing(key)?.map_or(0, |standing| standing.head));
+            Pool::gather(journal, key, head)?.facts
+        }
     };
-    let decided = decide(&facts).map(|it| (it.head, it.since, it.since_at, it.claims));
+    let decided =
+        decide(&facts).map(|Decided { since, since_at, claims, .. }| (since, since_at, claims));
     let claims = generation.profiles.get(found.profile).map(|it| it.claims.clone());
-    let stands = claims.map(|claims| (found.head, found.since, found.since_at, claims));
+    let stands = claims.map(|claims| (found.since, found.since_at, claims));
     if decided != stands {
         let what = format!("the subscriber of event {} does not stand as it says", found.head);
         return Err(wrong(what));

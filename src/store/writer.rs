@@ -12,7 +12,7 @@ use super::core::Core;
 use super::error::WriteError;
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Action, Category, Details};
-use crate::number::{Folding, Number};
+use crate::number::{Address, Folding};
 use crate::policy::Scope;
 use crate::time::Timestamp;
 
@@ -22,8 +22,10 @@ pub const TEXT_BYTES_MAX: usize = 4096;
 /// An event to be recorded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// The number as it was read.
-    pub number: Number,
+    /// The number as it was read, or the id.
+    pub address: Address,
+    /// For a link, the other end: one of the two is an id. `None` for every other action.
+    pub linked: Option<Address>,
     /// The number as it was written.
     pub raw: String,
     /// When the person acted.
@@ -36,7 +38,8 @@ pub struct NewEvent {
 impl fmt::Debug for NewEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewEvent")
-            .field("number", &self.number)
+            .field("address", &self.address)
+            .field("linked", &self.linked)
             .field("occurred_at", &self.occurred_at)
             .field("details", &self.details)
             .finish_non_exhaustive()
@@ -49,7 +52,8 @@ pub enum Outcome {
     /// The subscriber is opted out of something that he was not opted out of before.
     Added,
     /// The opt-out changed nothing: the subscriber was opted out of as much already, or came back
-    /// later than this opt-out happened; or the same message was recorded before.
+    /// later than this opt-out happened; or the same message was recorded before; or the two
+    /// addresses are linked already, and nothing is recorded.
     Already,
     /// The subscriber is no longer opted out of something that he was opted out of.
     Resubscribed,
@@ -58,6 +62,8 @@ pub enum Outcome {
     NotListed,
     /// An operator's decision is recorded.
     Recorded,
+    /// Two addresses are one subscriber's from now on.
+    Linked,
     /// Nothing was recorded: an operator's resubscribe would leave standing what the person said
     /// himself. The sequence is that of the opt-out.
     Refused,
@@ -72,6 +78,7 @@ impl Outcome {
             Outcome::Resubscribed => "resubscribed",
             Outcome::NotListed => "not-listed",
             Outcome::Recorded => "recorded",
+            Outcome::Linked => "linked",
             Outcome::Refused => "refused",
         }
     }
@@ -182,7 +189,7 @@ impl Writer {
         received_at: Timestamp,
     ) -> Result<Vec<Receipt>, WriteError> {
         events.iter().try_for_each(|event| {
-            check_action(&event.details)?;
+            check_action(event)?;
             check_texts(&event.details, &event.raw)
         })?;
         let ticket = Arc::new(Ticket { events, received_at, answer: Mutex::new(None) });
@@ -310,10 +317,20 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Whether the action says all that it needs to be recorded.
-fn check_action(details: &Details) -> Result<(), WriteError> {
+fn check_action(event: &NewEvent) -> Result<(), WriteError> {
+    let details = &event.details;
+    let ends = (&event.address, event.linked.as_ref());
     let why = match (details.action, details.category) {
         _ if details.batch == Details::NEW_BATCH => "an import begins with a list",
-        (Action::Link, _) => "it joins two addresses, and an event is about one",
+        (Action::Link, _) => match ends {
+            (_, None) => "it has to name two addresses",
+            (Address::Number(_), Some(Address::Number(_))) => {
+                "it joins an id with a number or another id, not two numbers"
+            }
+            (one, Some(other)) if one == other => "its two ends are the same",
+            _ => return Ok(()),
+        },
+        _ if event.linked.is_some() => "only a link is about two addresses",
         (Action::Override, None) => "it has to name a category",
         (Action::Override, Some(Category::Marketing)) => {
             "nobody who opted out gets marketing: it names utility or authentication"

@@ -13,6 +13,7 @@
 mod answers;
 mod faults;
 mod harness;
+mod ids;
 mod imports;
 mod layers;
 mod records;

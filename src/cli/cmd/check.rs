@@ -5,8 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use optout::event::Event;
-use optout::number::{Number, NumberReader};
+use optout::number::{Address, BusinessId, NumberReader, SubscriberKey};
 use optout::query::{Checker, Explanation, Verdict, explain};
+use optout::store::Reader;
 use optout::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -49,11 +50,11 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
 fn verdict_line(input: &[u8], verdict: &Verdict) -> String {
     let word = verdict.as_str();
     match verdict {
-        Verdict::Allowed(number) | Verdict::Exempt { number, .. } => {
-            format!("{number}\t{word}\t\t")
+        Verdict::Allowed(address) | Verdict::Exempt { address, .. } => {
+            format!("{address}\t{word}\t\t")
         }
-        Verdict::Suppressed { number, since, source, .. } => {
-            format!("{number}\t{word}\t{since}\t{source}")
+        Verdict::Suppressed { address, since, source, .. } => {
+            format!("{address}\t{word}\t{since}\t{source}")
         }
         _ => format!("{}\t{word}\t\t", shown(input)),
     }
@@ -62,13 +63,13 @@ fn verdict_line(input: &[u8], verdict: &Verdict) -> String {
 fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
     let mut value = json!({"input": String::from_utf8_lossy(input), "verdict": verdict.as_str()});
     match verdict {
-        Verdict::Allowed(number) => value["number"] = json!(number.to_string()),
-        Verdict::Exempt { number, rule } => {
-            value["number"] = json!(number.to_string());
+        Verdict::Allowed(address) => value["number"] = json!(address.to_string()),
+        Verdict::Exempt { address, rule } => {
+            value["number"] = json!(address.to_string());
             value["rule"] = json!(rule);
         }
-        Verdict::Suppressed { number, since, source, rule } => {
-            value["number"] = json!(number.to_string());
+        Verdict::Suppressed { address, since, source, rule } => {
+            value["number"] = json!(address.to_string());
             value["since"] = json!(since);
             value["source"] = json!(source);
             value["rule"] = json!(rule);
@@ -82,27 +83,23 @@ fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
 pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
     let at = moment(&args.at, &args.tz)?;
     let reader = open_reader(path, output)?;
-    let reading = NumberReader::new(args.region, reader.folding()).read(args.number.as_bytes());
-    let (Some(number), Some(key)) = (reading.number, reading.key) else {
-        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
-        return Err(anyhow!("\"{}\": {reason}", shown(args.number.as_bytes())));
-    };
+    let (address, key) = address_of(&reader, args)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     // A question sends nothing: what is stale is said, not refused.
     let now = Timestamp::now();
     let judge = judge(&reader, &args.context, StaleChoice::Warn, now, output)?;
     let explanation = explain(&reader, &judge, key, at)?;
     if output.is_json() {
-        output.json(&explanation_json(number, &explanation, at.map(|it| it.to_string())))?;
+        output.json(&explanation_json(&address, &explanation, at.map(|it| it.to_string())))?;
         return Ok(Exit::Done);
     }
     let mut out = output.stdout();
     let as_of = at.map_or(String::new(), |at| format!(" at {at}, as the store knew it then"));
     let verdict = explanation.ruling.decision.as_str();
     if explanation.events.is_empty() && explanation.layers.is_empty() {
-        writeln!(out, "{number} is {verdict}{as_of}: no event is about it")?;
+        writeln!(out, "{address} is {verdict}{as_of}: no event is about it")?;
     } else {
-        writeln!(out, "{number} is {verdict}{as_of}")?;
+        writeln!(out, "{address} is {verdict}{as_of}")?;
     }
     if let Some(since) = explanation.since_event() {
         if !explanation.rule.is_empty() {
@@ -122,18 +119,37 @@ pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Ex
         writeln!(out, "  stands {tier} messages, {}{except}", claim.scope)?;
     }
     for event in &explanation.events {
-        writeln!(out, "  {}", event_line(event))?;
+        writeln!(out, "  {}", event_line(event, key))?;
     }
     out.flush()?;
     Ok(Exit::Done)
 }
 
-fn event_line(event: &Event) -> String {
+/// Whom the question is about. An id that no event is about has the key of nobody.
+fn address_of(reader: &Reader, args: &Why) -> anyhow::Result<(Address, SubscriberKey)> {
+    let input = args.number.as_bytes();
+    if let Some(id) = BusinessId::parse(input) {
+        let key = reader.key_of_id(id.as_str())?.unwrap_or(SubscriberKey::of_id(0));
+        return Ok((id.into(), key));
+    }
+    let reading = NumberReader::new(args.region, reader.folding()).read(input);
+    let (Some(number), Some(key)) = (reading.number, reading.key) else {
+        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
+        return Err(anyhow!("\"{}\": {reason}", shown(input)));
+    };
+    Ok((number.into(), key))
+}
+
+/// `asked` is the key of the question: events of linked addresses say whose they are.
+fn event_line(event: &Event, asked: SubscriberKey) -> String {
     let details = &event.details;
+    let other = event.address.as_ref().filter(|_| event.key != Some(asked));
+    let of = other.map_or_else(String::new, |it| format!(" of {it}"));
     let mut line = format!(
-        "event  {}: {} ({}, {}) by {}, occurred {}, received {}, written \"{}\"",
+        "event  {}: {}{} ({}, {}) by {}, occurred {}, received {}, written \"{}\"",
         event.sequence,
         details.action,
+        of,
         details.tier,
         details.ground,
         details.source,
@@ -161,9 +177,9 @@ fn event_line(event: &Event) -> String {
     line
 }
 
-fn explanation_json(number: Number, it: &Explanation, at: Option<String>) -> Value {
+fn explanation_json(address: &Address, it: &Explanation, at: Option<String>) -> Value {
     json!({
-        "number": number.to_string(),
+        "number": address.to_string(),
         "at": at,
         "verdict": it.ruling.decision.as_str(),
         "rule": (!it.rule.is_empty()).then_some(&it.rule),

@@ -38,6 +38,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Add(args) => record::add(store_path(global)?, &args, output),
         Command::Resubscribe(args) => record::resubscribe(store_path(global)?, &args, output),
         Command::Override(args) => record::let_through(store_path(global)?, &args, output),
+        Command::Link(args) => record::link(store_path(global)?, &args, output),
         Command::Import(args) => import::run(store_path(global)?, &args, output),
         Command::UndoImport(args) => undo::run(store_path(global)?, &args, output),
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),

@@ -1,17 +1,17 @@
-//! `add`, `resubscribe`: events from the command line.
+//! `add`, `resubscribe`, `override`, `link`: events from the command line.
 
 use std::io::Write;
 use std::path::Path;
 
 use anyhow::Context;
 use optout::event::{Action, Category, Details, Ground, Source, Tier};
-use optout::number::{Number, NumberReader, Reading, Reason, Status};
+use optout::number::{Address, BusinessId, NumberReader, Reading, Reason, Status};
 use optout::store::{NewEvent, Outcome, Receipt, Writer};
 use optout::time::Timestamp;
 use serde_json::json;
 
 use super::{for_each_group, open_writer, shown};
-use crate::args::{Add, EventArgs, Override, Resubscribe, moment};
+use crate::args::{Add, EventArgs, Link, Override, Resubscribe, moment};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
 
@@ -44,6 +44,97 @@ pub(crate) fn let_through(path: &Path, args: &Override, output: &Output) -> anyh
     details.note = note(&args.reason, &args.event)?;
     details.category = Some(category);
     record(path, &args.numbers, &args.event, &details, output)
+}
+
+/// `link`: joins an id and a number.
+pub(crate) fn link(path: &Path, args: &Link, output: &Output) -> anyhow::Result<Exit> {
+    let details = details(&args.event, Action::Link, Source::Api)?;
+    let at = moment(&args.event.at, &args.event.tz)?;
+    let writer = open_writer(path, output)?;
+    let reader = NumberReader::new(args.event.region, writer.folding());
+    let mut exit = Exit::Done;
+    let mut append = |pairs: &[(Vec<u8>, Vec<u8>)]| -> anyhow::Result<()> {
+        let now = Timestamp::now();
+        let mut events = Vec::new();
+        for (one, other) in pairs {
+            match (end_of_link(one, &reader), end_of_link(other, &reader)) {
+                (Ok(address), Ok(linked)) => events.push(NewEvent {
+                    address,
+                    linked: Some(linked),
+                    raw: raw(one),
+                    occurred_at: at.unwrap_or(now),
+                    details: details.clone(),
+                }),
+                (one, other) => {
+                    exit = Exit::Failed;
+                    let unreadable = [one.err(), other.err()].into_iter().flatten();
+                    unreadable.for_each(|(input, reason)| invalid(&input, reason));
+                }
+            }
+        }
+        let ends: Vec<_> =
+            events.iter().map(|it| (it.address.clone(), it.linked.clone())).collect();
+        let receipts = writer.append(events, now)?;
+        acknowledge_links(&ends, &receipts, output)
+            .context("the links are recorded, but standard output can't be written")
+    };
+    match &args.ends[..] {
+        [one, other] => append(&[(one.clone().into_bytes(), other.clone().into_bytes())])?,
+        _ => for_each_group(&args.ends, |lines| {
+            let mut pairs = Vec::with_capacity(lines.len());
+            for line in lines {
+                let is_between = |byte: &u8| matches!(byte, b'\t' | b',' | b';');
+                match line.iter().position(is_between) {
+                    Some(at) => pairs.push((line[..at].to_vec(), line[at + 1..].to_vec())),
+                    None => {
+                        let how = "a line names an id and a number, with a tab or comma between";
+                        return Err(UsageError(format!("\"{}\": {how}", shown(line))).into());
+                    }
+                }
+            }
+            append(&pairs)
+        })?,
+    }
+    writer.compact_if_due(Timestamp::now())?;
+    Ok(exit)
+}
+
+/// One end of a link: an id, or one number that can be read without doubt. A wrong link would
+/// make two people one.
+fn end_of_link(input: &[u8], reader: &NumberReader) -> Result<Address, (Vec<u8>, Option<Reason>)> {
+    if let Some(id) = BusinessId::parse(input) {
+        return Ok(id.into());
+    }
+    match reader.recipient(input) {
+        Ok(recipient) => Ok(recipient.number.into()),
+        Err(reason) => Err((input.to_vec(), Some(reason))),
+    }
+}
+
+fn acknowledge_links(
+    ends: &[(Address, Option<Address>)],
+    receipts: &[Receipt],
+    output: &Output,
+) -> anyhow::Result<()> {
+    let mut out = output.stdout();
+    for ((one, other), receipt) in ends.iter().zip(receipts) {
+        let other = other.as_ref().map(ToString::to_string).unwrap_or_default();
+        let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
+        if output.is_json() {
+            let line = json!({
+                "sequence": sequence,
+                "number": one.to_string(),
+                "linked": other,
+                "outcome": outcome,
+                "opted_out": receipt.opted_out,
+            });
+            writeln!(out, "{line}")?;
+        } else {
+            writeln!(out, "{sequence}\t{one}\t{other}\t{outcome}")?;
+        }
+    }
+    out.flush()?;
+    Ok(())
 }
 
 /// The reason of an operator, and what else was noted.
@@ -131,16 +222,22 @@ fn record(
         let now = Timestamp::now();
         let mut events = Vec::new();
         for input in inputs {
+            let event = |address| NewEvent {
+                address,
+                linked: None,
+                raw: raw(input),
+                occurred_at: at.unwrap_or(now),
+                details: details.clone(),
+            };
+            if let Some(id) = BusinessId::parse(input) {
+                events.push(event(id.into()));
+                continue;
+            }
             for reading in reader.read_all(input) {
                 match reading.number {
                     Some(number) => {
                         warn_of_doubt(input, &reading, output);
-                        events.push(NewEvent {
-                            number,
-                            raw: raw(input),
-                            occurred_at: at.unwrap_or(now),
-                            details: details.clone(),
-                        });
+                        events.push(event(number.into()));
                     }
                     None => {
                         exit = Exit::Failed;
@@ -176,13 +273,13 @@ fn append(
     output: &Output,
 ) -> anyhow::Result<bool> {
     let action = events.first().map(|event| event.details.action);
-    let numbers: Vec<_> = events.iter().map(|event| event.number).collect();
+    let addresses: Vec<_> = events.iter().map(|event| event.address.clone()).collect();
     let receipts = writer.append(events, now)?;
-    acknowledge(&numbers, &receipts, output).context(
+    acknowledge(&addresses, &receipts, output).context(
         "the events are recorded, but standard output can't be written to acknowledge them",
     )?;
     let mut refused = false;
-    for (number, receipt) in numbers.iter().zip(receipts) {
+    for (number, receipt) in addresses.iter().zip(receipts) {
         if receipt.outcome == Outcome::Refused {
             refused = true;
             let _ = writeln!(
@@ -211,9 +308,9 @@ fn append(
     Ok(refused)
 }
 
-fn acknowledge(numbers: &[Number], receipts: &[Receipt], output: &Output) -> anyhow::Result<()> {
+fn acknowledge(addresses: &[Address], receipts: &[Receipt], output: &Output) -> anyhow::Result<()> {
     let mut out = output.stdout();
-    for (number, receipt) in numbers.iter().zip(receipts) {
+    for (number, receipt) in addresses.iter().zip(receipts) {
         if receipt.outcome == Outcome::Refused {
             continue;
         }

@@ -66,7 +66,8 @@ fn refusal(result: Result<RegistryReport, WriteError>) -> RegistryError {
 
 fn an_event() -> NewEvent {
     NewEvent {
-        number: Number::from_e164(573_000_000_001).unwrap(),
+        address: Number::from_e164(573_000_000_001).unwrap().into(),
+        linked: None,
         raw: String::new(),
         occurred_at: moment(0),
         details: Details::new(Action::OptOut, Source::Api),
