@@ -350,6 +350,23 @@ fn message_of(text: &str) -> Context {
 }
 
 #[test]
+fn one_message_may_link_several_ids() {
+    let life = Life::new();
+    let now = Timestamp::from_millis(5);
+    let link = |one: u64, other: u64| {
+        let mut details = Details::new(Action::Link, Source::Api);
+        details.message_id = "m1".to_owned();
+        let (address, linked) = (address(one), Some(address(other)));
+        let event = NewEvent { address, linked, raw: String::new(), occurred_at: now, details };
+        life.writer.append(vec![event], now).unwrap()[0].outcome
+    };
+    let (one, other) = (NUMBERS, NUMBERS + 1);
+    assert_eq!(link(0, one), Outcome::Linked);
+    assert_eq!(link(one, other), Outcome::Linked);
+    assert_eq!([link(0, one), link(one, 0), link(0, other)], [Outcome::Already; 3]);
+}
+
+#[test]
 fn every_line_of_the_rules_is_so() {
     let page = include_str!("../docs/verdict.md");
     let lines: Vec<Vec<&str>> = page

@@ -283,6 +283,7 @@ pub(crate) fn record(history: &mut Vec<Event>, event: &Event) -> bool {
         !event.message_id.is_empty()
             && other.message_id == event.message_id
             && other.address == event.address
+            && other.linked == event.linked
             && other.action == event.action
     };
     let is_refused = event.action == "resubscribe"

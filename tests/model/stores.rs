@@ -162,8 +162,9 @@ impl Life {
         }
         let receipts = self.writer().append(events, moment(now)).unwrap();
         for (receipt, expected) in receipts.iter().zip(expected) {
+            let told = || format!("{receipt:?} {:#?}", self.histories);
             match expected {
-                Some(sequence) => assert_eq!(receipt.sequence, sequence),
+                Some(sequence) => assert_eq!(receipt.sequence, sequence, "{}", told()),
                 None => assert!(matches!(receipt.outcome, Outcome::Refused | Outcome::Already)),
             }
         }
