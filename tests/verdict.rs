@@ -284,6 +284,9 @@ fn what_would_not_be_understood_again_is_refused_before_it_is_recorded() {
     };
     refused(Details::new(Action::Link, Source::Api));
     refused(Details::new(Action::Retract, Source::Agent));
+    let mut begins = Details::new(Action::OptOut, Source::Import);
+    begins.batch = Details::NEW_BATCH;
+    refused(begins);
     refused(Details::new(Action::Override, Source::Agent));
     let mut marketing = Details::new(Action::Override, Source::Agent);
     marketing.category = Some(Category::Marketing);
