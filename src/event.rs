@@ -258,6 +258,13 @@ pub struct Event {
     pub details: Details,
 }
 
+impl Event {
+    /// Whether it is what is kept of somebody who asked to be forgotten: his suppression.
+    pub fn is_tombstone(&self) -> bool {
+        self.key.is_some() && self.address.is_none()
+    }
+}
+
 /// Shows the number shortened and leaves its spelling out.
 impl fmt::Debug for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

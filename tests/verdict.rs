@@ -14,7 +14,7 @@ use optout::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
 use optout::query::{Judge, Stale, explain};
 use optout::scrub::SuppressionSet;
-use optout::store::{Bulk, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
+use optout::store::{Bulk, Moment, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
 use optout::time::Timestamp;
 
 /// Of these addresses the first are numbers, the others ids.
@@ -107,7 +107,11 @@ impl Life {
     }
 
     fn step(&mut self, random: &mut Random) {
-        self.now += 1;
+        // The clock is set back now and then.
+        self.now = match random.below(12) {
+            0 => 1.max(self.now - random.below(6) as i64),
+            _ => self.now + 1,
+        };
         let now = Timestamp::from_millis(self.now);
         match random.below(10) {
             0 => drop(self.writer.compact(now).unwrap()),
@@ -224,7 +228,7 @@ impl Life {
             assert_eq!(reader.claims(*key).unwrap(), claims);
             let expected = policy.on_claims(&claims, &context);
             assert_eq!(ruling, expected, "{context:?} {claims:?}");
-            let explanation = explain(reader, &judge, *key, None).unwrap();
+            let explanation = explain(&judge, *key).unwrap();
             assert_eq!((explanation.ruling, &explanation.claims), (expected, &claims));
             if !ruling.may_send() {
                 let behind = explanation.since.expect("an opt-out is behind it");
@@ -236,9 +240,18 @@ impl Life {
             }
             // As it was known at an earlier moment.
             let at = Timestamp::from_millis(random.below(self.now as u64 + 1) as i64);
-            let then = explain(reader, &judge, *key, Some(at)).unwrap();
+            let view = reader.at(Moment::Received(at)).unwrap();
+            let now = Timestamp::from_millis(self.now);
+            let judge =
+                Judge::new(&view, policy.clone(), context.clone(), now, Stale::Refuse).unwrap();
+            let then = explain(&judge, *key).unwrap();
             let claims = Claims::of(&self.pool(*index, at));
-            assert_eq!(then.ruling, policy.on_claims(&claims, &context));
+            let expected = policy.on_claims(&claims, &context);
+            assert_eq!(then.ruling, expected);
+            let mut ruling = [Ruling::UNANSWERED];
+            judge.judge_batch(&[*key], &mut ruling).unwrap();
+            assert_eq!(ruling, [expected], "{at} {claims:?}");
+            assert_eq!(view.claims(*key).unwrap(), claims);
         }
     }
 }
@@ -306,8 +319,8 @@ fn event_of(text: &str) -> (Details, i64) {
         "stop" => Action::OptOut,
         "start" => Action::Resubscribe,
         "let" => Action::Override,
-        "undo" => Action::Retract,
         "link" => Action::Link,
+        "undo" => Action::Retract,
         other => panic!("{other} is no event"),
     };
     let mut details = Details::new(action, Source::Keyword);

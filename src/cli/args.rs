@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Override(Override),
     /// Join an id and a number: what holds for one holds for both
     Link(Link),
+    /// Forget persons: drop all that is recorded of them but the opt-out itself
+    Erase(Erase),
     /// Record lists of opt-outs
     Import(Import),
     /// Take an import back: nobody is opted out by it any more
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     Why(Why),
     /// List the layers: registries and consents that somebody else keeps
     Layers(Layers),
+    /// Show who came to be opted out and who no longer is, between two moments or two sets
+    Diff(Diff),
     /// Write the events or opt-outs of a range of dates
     Export(Export),
     /// Count the events of a range of dates
@@ -203,6 +207,28 @@ pub(crate) struct Link {
     pub(crate) ends: Vec<String>,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+}
+
+/// Options of `erase`.
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The numbers, in any spelling, or ids; - reads one a line from standard input
+    ///
+    /// Their events, spellings and notes leave the store for good, and the files are searched for
+    /// the numbers afterwards. They stay opted out of all messages, also those of whom nothing was
+    /// recorded. Addresses that are linked with one of them are erased with it. Outside lists,
+    /// exports and backups are not touched.
+    #[arg(required = true, value_name = "NUMBER")]
+    pub(crate) numbers: Vec<String>,
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// Why, such as the number of a case; it is kept, so it must not say who was forgotten
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Erase nothing, only say how many events would be dropped
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Options of `resubscribe`.
@@ -396,6 +422,8 @@ pub(crate) struct Scrub {
     /// When an outside list is older than it may be: refuse, or warn and go on
     #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
     pub(crate) stale: StaleChoice,
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
     /// enforce takes rows out; report keeps every row and only counts; off asks nobody
     #[arg(long, value_enum, default_value_t = Mode::Enforce)]
     pub(crate) mode: Mode,
@@ -444,6 +472,8 @@ pub(crate) struct Check {
     /// When an outside list is older than it may be: refuse, or warn and go on
     #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
     pub(crate) stale: StaleChoice,
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
 }
 
 /// Options of `why`.
@@ -457,12 +487,44 @@ pub(crate) struct Why {
     pub(crate) region: Option<Region>,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
-    /// As the store knew it at this moment
-    #[arg(long, value_name = "TIME")]
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
+}
+
+/// At which moment a store is asked.
+#[derive(Debug, Args)]
+pub(crate) struct AsOfArgs {
+    /// As the store knew it at this moment, layers included: RFC 3339, or a date
+    #[arg(long = "at", visible_alias = "as-of", value_name = "TIME")]
     pub(crate) at: Option<String>,
     /// The zone of a time without an offset
     #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
     pub(crate) tz: Zone,
+}
+
+impl AsOfArgs {
+    /// The moment; `None` for now.
+    pub(crate) fn moment(&self) -> Result<Option<Timestamp>, crate::exit::UsageError> {
+        moment(&self.at, &self.tz)
+    }
+}
+
+/// Options of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The earlier moment: a sequence, or a time as the store knew it then: RFC 3339, or a date.
+    /// Or a set of numbers: a .roaring file
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// The later moment, or the other set
+    #[arg(value_name = "TO")]
+    pub(crate) to: String,
+    /// The zone of a time without an offset
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
+    /// Only how many there are
+    #[arg(long)]
+    pub(crate) count: bool,
 }
 
 /// A range of dates.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use optout::exchange::{ImportError, TooMany};
-use optout::query::JudgeError;
+use optout::query::{DiffError, JudgeError};
 use optout::scrub::{OutputError, ScrubError};
 use optout::store::{StoreError, WriteError};
 
@@ -49,7 +49,10 @@ impl Exit {
     }
 
     fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-        let of_store = |error: &StoreError| error.is_store_at_fault().then_some(Exit::Store);
+        let of_store = |error: &StoreError| match error {
+            StoreError::Future { .. } => Some(Exit::Usage),
+            error => error.is_store_at_fault().then_some(Exit::Store),
+        };
         if cause.is::<UsageError>() {
             return Some(Exit::Usage);
         }
@@ -67,7 +70,8 @@ impl Exit {
                 WriteError::Text { .. }
                 | WriteError::Channel(_)
                 | WriteError::Action { .. }
-                | WriteError::Batch { .. } => Some(Exit::Usage),
+                | WriteError::Batch { .. }
+                | WriteError::NamesForgotten { .. } => Some(Exit::Usage),
                 WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
                 WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),
@@ -78,6 +82,13 @@ impl Exit {
             return match error {
                 JudgeError::Store(error) => of_store(error),
                 JudgeError::Stale { .. } => Some(Exit::Refused),
+                _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<DiffError>() {
+            return match error {
+                DiffError::Store(error) => of_store(error),
+                DiffError::Backwards { .. } => Some(Exit::Usage),
                 _ => None,
             };
         }

@@ -309,9 +309,9 @@ struct ReadRows {
     /// Rows with one number: where its spelling stands in the texts, and its labels.
     single: Vec<(Number, Timestamp, std::ops::Range<usize>, usize)>,
     texts: String,
-    labels: LabelList,
-    /// Rows with an id without a number, and its labels.
+    /// Rows with an id without a number, and their labels.
     ids: Vec<(BusinessId, Timestamp, usize)>,
+    labels: LabelList,
     /// Rows with several numbers.
     several: Vec<Vec<ReadNumber>>,
     rejected: Vec<Rejected>,
@@ -676,8 +676,12 @@ impl<'a> Sink<'a> {
             }
             ImportTarget::DryRun(run) => {
                 for &(number, at, _, _) in numbers {
-                    let number = Address::Number(number);
-                    added.push(run.would_add(number, &self.details, at, self.received_at)?);
+                    added.push(run.would_add(
+                        number.into(),
+                        &self.details,
+                        at,
+                        self.received_at,
+                    )?);
                 }
             }
         }

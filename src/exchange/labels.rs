@@ -86,17 +86,17 @@ impl Gathered {
     /// Adds a row.
     pub(super) fn push(&mut self, labels: &Labels, number: Number, at: Timestamp, raw: &str) {
         self.text_bytes += raw.len();
-        self.bulk(labels).push(number, at, raw);
+        self.bulk_of(labels).push(number, at, raw);
     }
 
     /// Adds a row of an id without a number.
     pub(super) fn push_id(&mut self, labels: &Labels, id: &BusinessId, at: Timestamp) {
         self.text_bytes += id.as_str().len();
-        self.bulk(labels).push_id(id, at);
+        self.bulk_of(labels).push_id(id, at);
     }
 
-    /// Where the next row of these labels goes.
-    fn bulk(&mut self, labels: &Labels) -> &mut Bulk {
+    /// Where the next row with these labels goes.
+    fn bulk_of(&mut self, labels: &Labels) -> &mut Bulk {
         let place = self.labels.place(labels.clone());
         if self.bulks.len() <= place {
             self.bulks.resize_with(place + 1, Bulk::new);

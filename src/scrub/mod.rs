@@ -51,6 +51,7 @@ use serde::Serialize;
 
 use crate::number::{BusinessId, Folding, NumberReader, Region};
 use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
+use crate::time::Timestamp;
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
@@ -163,6 +164,7 @@ pub struct Scrubber<'a, S> {
     threads: usize,
     generation: u64,
     sequence: u64,
+    at: Option<Timestamp>,
     message: Message,
     cancel: Option<&'a AtomicBool>,
     progress: Option<&'a (dyn Fn(Progress) + Sync)>,
@@ -184,6 +186,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
             generation: 0,
             sequence: 0,
+            at: None,
             message: Message::default(),
             cancel: None,
             progress: None,
@@ -244,6 +247,12 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
     /// What the set is a view of, for the report.
     pub fn as_of(mut self, generation: u64, sequence: u64) -> Self {
         (self.generation, self.sequence) = (generation, sequence);
+        self
+    }
+
+    /// The earlier moment of which the set is a view, for the report; none for now.
+    pub fn at(mut self, moment: Option<Timestamp>) -> Self {
+        self.at = moment;
         self
     }
 
@@ -334,6 +343,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
                 .map(|(reason, count)| (reason.to_owned(), count))
                 .collect(),
             generation: self.generation,
+            as_of: self.at,
             sequence: self.sequence,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             options: ReportOptions {

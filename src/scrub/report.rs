@@ -31,6 +31,9 @@ pub struct Report {
     pub generation: u64,
     /// The last sequence that the answers know of.
     pub sequence: u64,
+    /// The earlier moment as of which the store was asked; none for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
     /// How long it took.
     pub elapsed_ms: u64,
     /// How it was asked for.

@@ -106,6 +106,15 @@ impl Bulk {
         self.rows.push(row);
     }
 
+    /// Adds a row of an id without a number.
+    pub fn push_id(&mut self, id: &BusinessId, occurred_at: Timestamp) {
+        let mut row = self.row_of(None, occurred_at);
+        row.spelling = ID;
+        row.text_bytes = id.as_str().len() as u16;
+        self.texts.push_str(id.as_str());
+        self.rows.push(row);
+    }
+
     /// Adds a row that takes an import back; `empties` when nothing else is known of the
     /// subscriber.
     pub(super) fn push_retract(&mut self, address: &Address, at: Timestamp, empties: bool) {
@@ -116,15 +125,6 @@ impl Bulk {
         if let Some(row) = self.rows.last_mut() {
             row.empties = empties;
         }
-    }
-
-    /// Adds a row of an id without a number.
-    pub fn push_id(&mut self, id: &BusinessId, occurred_at: Timestamp) {
-        let mut row = self.row_of(None, occurred_at);
-        row.spelling = ID;
-        row.text_bytes = id.as_str().len() as u16;
-        self.texts.push_str(id.as_str());
-        self.rows.push(row);
     }
 
     /// A row that comes next, before its spelling is known.

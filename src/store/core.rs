@@ -21,7 +21,7 @@ use super::writer::{CompactReport, NewEvent, Outcome, Receipt};
 use crate::disk::{Disk, Lock};
 use crate::event::{Action, Details};
 use crate::journal::format::SEGMENT_BYTES_MAX;
-use crate::journal::{JournalWriter, Row, Spelling, Subject};
+use crate::journal::{JournalWriter, Row, SegmentInfo, Spelling, Subject};
 use crate::number::{Address, Folding, SubscriberKey};
 use crate::policy::{Fact, refusal};
 use crate::time::Timestamp;
@@ -86,10 +86,17 @@ impl Core {
 
     /// Removes files that an interrupted change left and the manifest does not name. A segment
     /// with records is none of these: events are only appended to segments that it names.
-    fn remove_unfinished(&self) -> Result<(), WriteError> {
+    pub(super) fn remove_unfinished(&self) -> Result<(), WriteError> {
         let active = self.manifest.active;
+        let sealed = &self.manifest.sealed;
+        // Another revision than the manifest's holds what somebody wanted forgotten, or what an
+        // interrupted revision left.
+        let is_other_revision = |segment, revision| {
+            let place = sealed.binary_search_by_key(&segment, |it| it.segment);
+            place.is_ok_and(|place| sealed[place].revision != revision)
+        };
         for name in self.disk.list()? {
-            if matches!(Entry::of(&name), Entry::Segment(segment) if segment > active)
+            if matches!(Entry::of(&name), Entry::Segment(segment, _) if segment > active)
                 && !is_unused_segment(&*self.disk, &name)?
             {
                 let what = "it holds events, but the manifest does not name it";
@@ -99,8 +106,12 @@ impl Core {
                 Entry::ManifestNext => true,
                 Entry::Generation(generation) => generation != self.manifest.generation,
                 Entry::Ids(_) => self.manifest.ids.as_ref().is_none_or(|file| file.name != name),
-                Entry::Segment(segment) => segment > active,
-                Entry::Index(segment) => segment >= active,
+                Entry::Segment(segment, revision) => {
+                    segment > active || is_other_revision(segment, revision)
+                }
+                Entry::Index(segment, revision) => {
+                    segment >= active || is_other_revision(segment, revision)
+                }
                 _ => false,
             };
             if is_unfinished {
@@ -152,13 +163,13 @@ impl Core {
 
     /// After a failure: if events were appended past `sequence`, the standings may not have
     /// followed them, and nothing that this writer would do from here on could be relied on.
-    fn give_up_past(&mut self, sequence: u64) {
+    pub(super) fn give_up_past(&mut self, sequence: u64) {
         if self.sequence() != sequence {
             self.journal.give_up();
         }
     }
 
-    fn record(
+    pub(super) fn record(
         &mut self,
         events: &[NewEvent],
         received_at: Timestamp,
@@ -335,7 +346,7 @@ impl Core {
 
     /// Appends rows that share their details; the sequence of the first. Seals segments as they
     /// fill up.
-    fn append(
+    pub(super) fn append(
         &mut self,
         details: &Details,
         received_at: Timestamp,
@@ -375,7 +386,7 @@ impl Core {
     }
 
     /// Lets the standings follow the journal past the sequence `after`.
-    fn take_in(&mut self, after: u64) -> Result<(), WriteError> {
+    pub(super) fn take_in(&mut self, after: u64) -> Result<(), WriteError> {
         let journal = self.journal.journal();
         let standings = &mut self.standings;
         let apply = |record: &_| standings.apply(journal, record).map(|()| true);
@@ -452,7 +463,7 @@ impl Core {
         // gathered and sorted again, which took twice as long for 20 million numbers.
         if is_large {
             let changes = merge_changes(self.standings.changes()?, changes);
-            self.fold(&changes, report.sequence, received_at)?;
+            self.fold(&changes, &[], report.sequence, received_at)?;
         } else {
             self.take_in(after)?;
         }
@@ -558,7 +569,7 @@ impl Core {
         let folded = sequence - self.manifest.sequence;
         if folded > 0 {
             let changes = self.standings.changes()?;
-            self.fold(&changes, sequence, now)?;
+            self.fold(&changes, &[], sequence, now)?;
         }
         Ok(CompactReport {
             generation: self.manifest.generation,
@@ -569,10 +580,12 @@ impl Core {
     }
 
     /// Makes the next generation: the current one with `changes` applied, which ascend by key and
-    /// are everything up to `sequence`.
-    fn fold(
+    /// are everything up to `sequence`. In the same step `revised` segments take the place of
+    /// those before them.
+    pub(super) fn fold(
         &mut self,
         changes: &[(SubscriberKey, Standing)],
+        revised: &[SegmentInfo],
         sequence: u64,
         now: Timestamp,
     ) -> Result<(), WriteError> {
@@ -590,17 +603,17 @@ impl Core {
         }
         let (layers, profiles) = written?;
         (next.layers, next.profiles) = (layers, Some(profiles));
-        if self.standings.new_ids().len() > 0 {
-            let new = self.standings.new_ids();
-            next.ids = Some(generation::write_ids(&*self.disk, &old.ids, new, identity)?);
+        if let Some(changes) = self.standings.changed_ids() {
+            next.ids = Some(generation::write_ids(&*self.disk, &old.ids, &changes, identity)?);
         }
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);
         if self.journal.active_bytes() >= self.limits.compact_seals_bytes {
             self.journal.rotate(next.generation, now)?;
-            self.list_segments(&mut next);
         }
+        self.journal.adopt(revised);
+        self.list_segments(&mut next);
         self.publish(next)?;
         self.standings = Standings::new(opened);
         // Readers that have the old files open keep them; nobody opens them any more. What can't
@@ -610,7 +623,7 @@ impl Core {
     }
 
     /// Seals the active segment and begins the next.
-    fn rotate(&mut self, now: Timestamp) -> Result<(), WriteError> {
+    pub(super) fn rotate(&mut self, now: Timestamp) -> Result<(), WriteError> {
         let mut next = self.manifest.clone();
         self.journal.rotate(next.generation, now)?;
         self.list_segments(&mut next);
@@ -652,7 +665,7 @@ fn spelling<'a>(address: &'a Address, raw: Option<&'a str>) -> Spelling<'a> {
 }
 
 /// Joins two lists that ascend by key; of a key in both, the newer counts.
-fn merge_changes(
+pub(super) fn merge_changes(
     older: Vec<(SubscriberKey, Standing)>,
     newer: Vec<(SubscriberKey, Standing)>,
 ) -> Vec<(SubscriberKey, Standing)> {

@@ -12,14 +12,14 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError};
 use super::error::{StoreError, WriteError};
-use super::ids::Ids;
+use super::ids::{ChangedIds, Ids};
 use super::layout::{GenerationNames, ids_name};
 use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::{ProfileId, Profiles};
 use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
-use crate::number::{BusinessId, SubscriberKey};
+use crate::number::SubscriberKey;
 use crate::snapshot::{Change, SnapshotError, View, merge};
 use crate::time::Timestamp;
 
@@ -298,17 +298,17 @@ fn read_profiles(disk: &dyn Disk, file: &FileInfo) -> Result<Profiles, StoreErro
     Profiles::from_json(bytes.as_ref()).map_err(|what| StoreError::damaged(path, 0, what))
 }
 
-/// Writes the table of ids of the next generation: that of `old` and `new` ones.
-pub(super) fn write_ids<'a>(
+/// Writes the table of ids of the next generation: `old` with `changes`.
+pub(super) fn write_ids(
     disk: &dyn Disk,
     old: &Ids,
-    new: impl Iterator<Item = (&'a BusinessId, SubscriberKey)>,
+    changes: &ChangedIds<'_>,
     identity: ColumnIdentity,
 ) -> Result<FileInfo, WriteError> {
     let name = ids_name(identity.generation);
     disk.remove(&name)?;
     let mut out = Hashing::new(Appender::new(disk.create(&name)?));
-    old.write_with(identity.store, new, &mut out)
+    old.write_with(identity.store, changes, &mut out)
         .map_err(|error| write_failed(disk, &name, error))?;
     out.finish(&name)
 }

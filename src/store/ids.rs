@@ -9,6 +9,7 @@
 //! The bytes are checked by the manifest's checksum and for order when the table is opened; that
 //! each text has its hash is checked by [`Ids::verify`].
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -54,6 +55,14 @@ struct IdEntry {
     text_end: U64,
 }
 const _: () = assert!(size_of::<IdEntry>() == 24);
+
+/// How a table of ids differs from the one before.
+pub(super) struct ChangedIds<'a> {
+    /// Ids that are new, with their keys.
+    pub(super) new: Vec<(&'a BusinessId, SubscriberKey)>,
+    /// The keys of ids of whom only the hash is kept, new or not.
+    pub(super) forgotten: &'a BTreeSet<SubscriberKey>,
+}
 
 /// A table of ids, read in place.
 #[derive(Debug)]
@@ -128,11 +137,6 @@ impl Ids {
         Ok(())
     }
 
-    /// Number of ids.
-    pub(super) fn len(&self) -> u64 {
-        self.entries as u64
-    }
-
     /// The key of an id; `None` when no folded event is about it.
     pub(super) fn find(&self, id: &str) -> Option<SubscriberKey> {
         let hash = self.hash(id);
@@ -157,26 +161,28 @@ impl Ids {
     }
 
     /// Writes a table with these ids and `new` ones, which it does not know yet.
-    pub(super) fn write_with<'a>(
+    pub(super) fn write_with(
         &self,
         store: [u8; 16],
-        new: impl Iterator<Item = (&'a BusinessId, SubscriberKey)>,
+        changes: &ChangedIds<'_>,
         out: &mut impl Write,
     ) -> io::Result<()> {
-        let place = |(id, key): (&'a BusinessId, SubscriberKey)| {
+        let mut all: Vec<(u64, &[u8], u64)> = self.iter().collect();
+        for &(id, key) in &changes.new {
             let first = key.id_sequence().expect("the key of an id");
-            (self.hash(id.as_str()), id.as_str(), first)
-        };
-        let mut new: Vec<(u64, &str, u64)> = new.map(place).collect();
-        new.sort_unstable();
-        let merged = || Merged {
-            old: self.iter().peekable(),
-            new: new.iter().map(|&(hash, id, at)| (hash, id.as_bytes(), at)).peekable(),
-        };
-        let text_bytes = merged().map(|(_, text, _)| text.len() as u64).sum();
-        out.write_all(header(store, self.len() + new.len() as u64, text_bytes).as_bytes())?;
+            all.push((self.hash(id.as_str()), id.as_str().as_bytes(), first));
+        }
+        for (_, text, first) in &mut all {
+            if changes.forgotten.contains(&SubscriberKey::of_id(*first)) {
+                *text = &[];
+            }
+        }
+        // Stable, as that is quick for a sorted list with a few behind it.
+        all.sort();
+        let text_bytes = all.iter().map(|(_, text, _)| text.len() as u64).sum();
+        out.write_all(header(store, all.len() as u64, text_bytes).as_bytes())?;
         let mut text_end = 0;
-        for (hash, text, sequence) in merged() {
+        for &(hash, text, sequence) in &all {
             text_end += text.len() as u64;
             let entry = IdEntry {
                 hash: U64::new(hash),
@@ -185,7 +191,7 @@ impl Ids {
             };
             out.write_all(entry.as_bytes())?;
         }
-        merged().try_for_each(|(_, text, _)| out.write_all(text))
+        all.iter().try_for_each(|(_, text, _)| out.write_all(text))
     }
 
     fn hash(&self, id: &str) -> u64 {
@@ -203,28 +209,6 @@ impl Ids {
         let begin = place.checked_sub(1).map_or(0, |before| list[before].text_end.get() as usize);
         let texts = size_of::<IdsHeader>() + size_of_val(list);
         &self.bytes.as_ref()[texts + begin..texts + list[place].text_end.get() as usize]
-    }
-}
-
-/// Two lists in the order of hash and text as one.
-struct Merged<A: Iterator, B: Iterator> {
-    old: std::iter::Peekable<A>,
-    new: std::iter::Peekable<B>,
-}
-
-impl<'a, A, B> Iterator for Merged<A, B>
-where
-    A: Iterator<Item = (u64, &'a [u8], u64)>,
-    B: Iterator<Item = (u64, &'a [u8], u64)>,
-{
-    type Item = (u64, &'a [u8], u64);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        match (self.old.peek(), self.new.peek()) {
-            (Some(old), Some(new)) if (old.0, old.1) > (new.0, new.1) => self.new.next(),
-            (Some(_), _) => self.old.next(),
-            (None, _) => self.new.next(),
-        }
     }
 }
 
@@ -266,6 +250,8 @@ mod tests {
     use super::*;
 
     const STORE: [u8; 16] = [3; 16];
+    /// Sequences of the first events of ids whose texts are forgotten in every table.
+    const FORGOTTEN: [u64; 2] = [2, 77];
 
     fn table(ids: &Ids, new: &[(String, u64)]) -> Vec<u8> {
         let new: Vec<(BusinessId, SubscriberKey)> = new
@@ -273,7 +259,10 @@ mod tests {
             .map(|(id, at)| (BusinessId::parse(id.as_bytes()).unwrap(), SubscriberKey::of_id(*at)))
             .collect();
         let mut bytes = Vec::new();
-        ids.write_with(STORE, new.iter().map(|(id, key)| (id, *key)), &mut bytes).unwrap();
+        let new = new.iter().map(|(id, key)| (id, *key)).collect();
+        let forgotten = BTreeSet::from(FORGOTTEN.map(SubscriberKey::of_id));
+        let changes = ChangedIds { new, forgotten: &forgotten };
+        ids.write_with(STORE, &changes, &mut bytes).unwrap();
         bytes
     }
 
@@ -291,12 +280,16 @@ mod tests {
                 (known..known + count).map(|it| (id(it), it + 1)).collect();
             ids = open(&table(&ids, &new)).unwrap();
             known += count;
-            assert_eq!(ids.len(), known);
+            assert_eq!(ids.iter().count() as u64, known);
             for place in 0..known {
                 assert_eq!(ids.find(&id(place)), Some(SubscriberKey::of_id(place + 1)));
             }
             assert_eq!(ids.find(&id(known)), None);
             assert_eq!(ids.find("US.ENT.1"), None);
+            assert_eq!(ids.verify(), Ok(()));
+            let texts = ids.iter().filter(|(_, text, _)| !text.is_empty()).count();
+            let forgotten = FORGOTTEN.iter().filter(|&&first| first <= known).count();
+            assert_eq!(texts + forgotten, known as usize);
         }
     }
 

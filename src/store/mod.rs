@@ -14,6 +14,7 @@
 mod bulk;
 mod column;
 mod core;
+mod erase;
 mod error;
 mod generation;
 mod ids;
@@ -21,11 +22,13 @@ mod init;
 mod layout;
 mod linked;
 mod manifest;
+mod past;
 mod profiles;
 mod reader;
 mod registry;
 mod standing;
 mod standings;
+mod traces;
 mod undo;
 mod verify;
 mod writer;
@@ -34,13 +37,15 @@ mod writer;
 mod tests;
 
 pub use bulk::{Bulk, BulkReport};
+pub use erase::{EraseReport, Erased, Erasure};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
+pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
     KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+    RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;

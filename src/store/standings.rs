@@ -1,13 +1,14 @@
 //! How everybody stands: a generation, and over it what the journal holds beyond.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
 use super::error::StoreError;
 use super::generation::Generation;
-use super::linked::Pool;
+use super::ids::ChangedIds;
+use super::linked::{Pool, follow_all};
 use super::profiles::{Profile, ProfileId, Profiles};
 use super::standing::{Decided, Standing, decide, fact_of_row};
 use crate::event::Action;
@@ -38,8 +39,19 @@ pub(crate) struct Lens {
 }
 
 impl Lens {
+    /// The rulings on a list of profiles.
+    pub(super) fn new(profiles: &Profiles, policy: &Policy, context: &Context) -> Lens {
+        let by_profile: Vec<Ruling> =
+            profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
+        let opted_out = profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
+        let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
+        let first = of_claims.next();
+        let uniform = first.filter(|first| of_claims.all(|it| it == *first));
+        Lens { by_profile, uniform }
+    }
+
     /// What is not listed was added after the lens was made: it stays unanswered, suppressed.
-    fn of(&self, profile: ProfileId) -> Ruling {
+    pub(super) fn of(&self, profile: ProfileId) -> Ruling {
         self.by_profile.get(profile.0 as usize).copied().unwrap_or(Ruling::UNANSWERED)
     }
 }
@@ -53,6 +65,8 @@ pub(super) struct Standings {
     profiles: Arc<Profiles>,
     /// The ids of the overlay that the generation does not know.
     ids: Arc<NewIds>,
+    /// The keys of ids whose texts the next generation does not have any more.
+    forgotten_ids: Arc<BTreeSet<SubscriberKey>>,
 }
 
 /// Ids beyond the generation, with their keys.
@@ -61,7 +75,8 @@ type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 impl Standings {
     pub(super) fn new(generation: Arc<Generation>) -> Standings {
         let profiles = generation.profiles.clone();
-        Standings { generation, overlay: Arc::default(), profiles, ids: Arc::default() }
+        let (overlay, ids, forgotten_ids) = Default::default();
+        Standings { generation, overlay, profiles, ids, forgotten_ids }
     }
 
     /// The key of an address; `None` for an id that no event is about.
@@ -82,9 +97,18 @@ impl Standings {
         Arc::make_mut(&mut self.ids).insert(id, key);
     }
 
-    /// The ids that the generation does not know.
-    pub(super) fn new_ids(&self) -> impl ExactSizeIterator<Item = (&BusinessId, SubscriberKey)> {
-        self.ids.iter().map(|(id, &key)| (id, key))
+    /// Has the next generation keep no texts of these ids.
+    pub(super) fn forget_ids(&mut self, keys: &BTreeSet<SubscriberKey>) {
+        Arc::make_mut(&mut self.forgotten_ids).extend(keys);
+    }
+
+    /// How the next generation's table of ids differs from this one's; `None` if it does not.
+    pub(super) fn changed_ids(&self) -> Option<ChangedIds<'_>> {
+        if self.ids.is_empty() && self.forgotten_ids.is_empty() {
+            return None;
+        }
+        let new = self.ids.iter().map(|(id, &key)| (id, key)).collect();
+        Some(ChangedIds { new, forgotten: &self.forgotten_ids })
     }
 
     /// All that is recorded of the subscriber of a key.
@@ -176,6 +200,22 @@ impl Standings {
             }
         }
         count
+    }
+
+    /// Number of subscribers who are opted out and whose newest event `counts`.
+    pub(super) fn opted_out_with(&self, counts: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
+        let layer = &self.generation.suppressed;
+        let mut count = 0;
+        for position in 0..layer.set.len() {
+            count += u64::from(counts(layer.head(position)?));
+        }
+        for (key, entry) in self.overlay.iter() {
+            if let Some(position) = layer.set.position(*key) {
+                count -= u64::from(counts(layer.head(position)?));
+            }
+            count += u64::from(entry.standing.opted_out && counts(entry.standing.head));
+        }
+        Ok(count)
     }
 
     /// Takes a record of the journal in. The journal holds it already.
@@ -293,13 +333,38 @@ impl Standings {
 
     /// Whether an address of this profile is one of several of its subscriber.
     pub(super) fn is_linked(&self, profile: ProfileId) -> bool {
-        self.profiles.get(profile).is_some_and(|profile| profile.linked)
+        self.profiles.is_linked(profile)
+    }
+
+    /// The keys and those of all addresses that are linked with one of them: ascending, none
+    /// twice. Not sorted in parallel: a thread that waits for parts takes other work up, which may
+    /// be a question to the view of the past for which this is done.
+    pub(super) fn with_linked(
+        &self,
+        journal: &Journal,
+        mut keys: Vec<SubscriberKey>,
+    ) -> Result<Vec<SubscriberKey>, StoreError> {
+        keys.sort_unstable();
+        keys.dedup();
+        if !self.profiles.iter().any(|profile| profile.linked) {
+            return Ok(keys);
+        }
+        let mut linked = Vec::new();
+        for &key in &keys {
+            if self.standing(key)?.is_some_and(|it| self.is_linked(it.profile)) {
+                let members = follow_all(journal, key, |key| self.head(key), |_, _| Ok(true))?;
+                linked.extend(members.into_iter().map(|(member, _)| member));
+            }
+        }
+        keys.append(&mut linked);
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
     }
 
     /// What stands in a profile.
     pub(super) fn claims(&self, profile: ProfileId) -> &Claims {
-        let profile = self.profiles.get(profile);
-        &profile.expect("standings hold profiles of their own list").claims
+        self.profiles.claims(profile)
     }
 
     /// The profile of somebody against whom nothing stands but this opt-out.
@@ -320,13 +385,7 @@ impl Standings {
 
     /// What a policy says of each profile for one message.
     pub(super) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
-        let by_profile: Vec<Ruling> =
-            self.profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
-        let opted_out = self.profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
-        let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
-        let first = of_claims.next();
-        let uniform = first.filter(|first| of_claims.all(|it| it == *first));
-        Lens { by_profile, uniform }
+        Lens::new(&self.profiles, policy, context)
     }
 
     /// The ruling on each key. Only those that are opted out of something need a second look.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bulk::{Bulk, BulkReport};
 use super::core::Core;
+use super::erase::{EraseReport, Erasure};
 use super::error::WriteError;
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Action, Category, Details};
@@ -247,6 +248,22 @@ impl Writer {
             check_texts(details, "")?;
         }
         self.core().append_bulks(lists, received_at)
+    }
+
+    /// Forgets people and keeps them suppressed: what was recorded of them leaves the journal, its
+    /// indexes and what recovery kept aside, and every file of the store is then searched for
+    /// their numbers. Somebody of whom nothing is known is suppressed all the same.
+    ///
+    /// Outside lists are not touched. Readers that are open keep the old files until they refresh.
+    ///
+    /// # Errors
+    ///
+    /// When something was not forgotten. The people are suppressed if any of this had begun, and
+    /// asking again completes it.
+    pub fn erase(&self, request: &Erasure, now: Timestamp) -> Result<EraseReport, WriteError> {
+        let details = request.details();
+        check_texts(&details, "")?;
+        self.core().erase(request, &details, now)
     }
 
     /// Folds the journal into a new generation. Readers go on meanwhile and afterwards.

@@ -1,6 +1,8 @@
 //! One file for each family of commands.
 
 mod check;
+mod diff;
+mod erase;
 mod export;
 mod import;
 mod layers;
@@ -21,7 +23,7 @@ use optout::event::Category;
 use optout::number::METADATA_RELEASE;
 use optout::policy::{self, Policy, Scope};
 use optout::query::{Judge, Stale};
-use optout::store::{Reader, Writer};
+use optout::store::{Moment, Reader, Writer};
 use optout::time::Timestamp;
 
 use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs, StaleChoice};
@@ -39,12 +41,14 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Resubscribe(args) => record::resubscribe(store_path(global)?, &args, output),
         Command::Override(args) => record::let_through(store_path(global)?, &args, output),
         Command::Link(args) => record::link(store_path(global)?, &args, output),
+        Command::Erase(args) => erase::run(store_path(global)?, &args, output),
         Command::Import(args) => import::run(store_path(global)?, &args, output),
         Command::UndoImport(args) => undo::run(store_path(global)?, &args, output),
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
         Command::Layers(args) => layers::run(store_path(global)?, &args, output),
+        Command::Diff(args) => diff::run(global, &args, output),
         Command::Export(args) => export::run(store_path(global)?, &args, output),
         Command::Stats(args) => stats::run(store_path(global)?, &args, output),
         Command::Compact => store::compact(store_path(global)?, output),
@@ -99,6 +103,15 @@ fn open_reader(path: &Path, output: &Output) -> anyhow::Result<Reader> {
     let reader = Reader::open(path)?;
     warn_of_other_metadata(&reader.manifest().metadata_release, output);
     Ok(reader)
+}
+
+/// Opens the store as it was at a moment, if there is one, otherwise as it is.
+fn open_reader_at(path: &Path, at: Option<Timestamp>, output: &Output) -> anyhow::Result<Reader> {
+    let reader = open_reader(path, output)?;
+    Ok(match at {
+        Some(at) => reader.at(Moment::Received(at))?,
+        None => reader,
+    })
 }
 
 /// Opens the store for recording.

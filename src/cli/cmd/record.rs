@@ -256,7 +256,7 @@ fn record(
 }
 
 /// Whatever can be read is recorded, however unlikely; whoever typed it should look again.
-fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
+pub(super) fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
     let doubt = match reading.status {
         Status::Parsed => "no number of that country is so long",
         _ if reading.ambiguous => "it can be read as two numbers, and both are recorded",

@@ -9,12 +9,12 @@ use anyhow::Context;
 use optout::query::Judge;
 use optout::scrub::output::{OutputFile, check_paths, publish};
 use optout::scrub::{self, Progress, Report, ReportOptions, Scrubber, Sinks};
-use optout::store::Reader;
+use optout::store::{Moment, Reader};
 use optout::time::Timestamp;
 use serde::Serialize;
 
 use super::import::open;
-use super::{judge, open_reader, warn_of_unknown_names};
+use super::{judge, open_reader_at, warn_of_unknown_names};
 use crate::args::{Mode, Scrub};
 use crate::exit::{Exit, Refusal, UsageError};
 use crate::output::{Output, grouped};
@@ -25,9 +25,10 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         let how = "--mode off writes every row, --dedupe takes rows out: give one of them";
         return Err(UsageError(how.to_owned()).into());
     }
-    let reader = open_reader(path, output)?;
+    let at = args.as_of.moment()?;
+    let reader = open_reader_at(path, at, output)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
-    let now = Timestamp::now();
+    let now = at.unwrap_or_else(Timestamp::now);
     let judge = judge(&reader, &args.context, args.stale, now, output)?;
     let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
     let plan = Plan::new(path, args, output)?;
@@ -124,7 +125,11 @@ fn scrubber<'a>(
             Mode::Off => scrub::Mode::Off,
         })
         .dedupe(args.dedupe)
-        .as_of(reader.generation(), reader.sequence());
+        .as_of(reader.generation(), reader.sequence())
+        .at(match reader.moment() {
+            Some(Moment::Received(at)) => Some(at),
+            _ => None,
+        });
     if let Some(column) = &args.column {
         scrubber = scrubber.column(column);
     }
@@ -320,6 +325,8 @@ struct ReportJson<'a> {
     invalid_reasons: &'a BTreeMap<String, u64>,
     generation: u64,
     sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
     elapsed_ms: u64,
     options: &'a ReportOptions,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -349,6 +356,7 @@ impl<'a> ReportJson<'a> {
             invalid_reasons: &report.invalid_reasons,
             generation: report.generation,
             sequence: report.sequence,
+            as_of: report.as_of,
             elapsed_ms: report.elapsed_ms,
             options: &report.options,
             files: Vec::new(),
@@ -376,10 +384,11 @@ fn tell(
     }
     let size = args.files.iter().filter_map(|it| fs::metadata(it).ok()).map(|it| it.len()).sum();
     output.say(format!(
-        "{} in {:.2} s, against sequence {}",
+        "{} in {:.2} s, against sequence {}{}",
         bytes(size),
         total.elapsed_ms as f64 / 1000.0,
-        total.sequence
+        total.sequence,
+        total.as_of.map_or_else(String::new, |at| format!(", as of {at}"))
     ));
     Ok(())
 }

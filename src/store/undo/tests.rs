@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::UndoReport;
 use crate::disk::{Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
-use crate::number::{Address, Folding, Number, fold};
+use crate::number::{Folding, Number, fold};
 use crate::store::core::Limits;
 use crate::store::{Bulk, NewEvent, Reader, WriteError, Writer, init_on};
 use crate::time::Timestamp;
@@ -49,8 +49,13 @@ fn import(writer: &Writer, batch: u64, indexes: impl IntoIterator<Item = u64>) -
 fn said(writer: &Writer, index: u64, action: Action, at: i64) {
     let occurred_at = Timestamp::from_millis(at);
     let details = Details::new(action, Source::Keyword);
-    let address = Address::Number(number(index));
-    let event = NewEvent { address, linked: None, raw: String::new(), occurred_at, details };
+    let event = NewEvent {
+        address: number(index).into(),
+        linked: None,
+        raw: String::new(),
+        occurred_at,
+        details,
+    };
     writer.append(vec![event], NOW).unwrap();
 }
 
