@@ -89,6 +89,11 @@ fn random_set(seed: u64) -> BTreeSet<u64> {
             1 => random.below(4),
             _ => random.below(240_000),
         };
+        // Many containers, far from each other or close together.
+        if random.below(4) == 0 {
+            let span = 1 << (22 + random.below(11));
+            values.extend((0..1500).map(|_| bucket << 32 | random.below(span)));
+        }
         for _ in 0..random.below(6) + 1 {
             let container = match random.below(4) {
                 0 => 0xffff,

@@ -27,7 +27,7 @@ Exit codes:
   3   the store is damaged, or is not a store: nothing was answered
   4   another writer holds the store
   5   refused by a guard: an output exists, is the input …
-  10  check --exit-status: somebody is not allowed";
+  10  check, recheck --exit-status: somebody is not allowed";
 
 /// Where help lists the options that every command has.
 const COMMON: &str = "Common options";
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     UndoImport(UndoImport),
     /// Take those who opted out out of recipient lists
     Scrub(Scrub),
+    /// Give the rows of a scrubbed list that stand differently since, right before it is sent
+    Recheck(Recheck),
     /// Say who may be messaged
     Check(Check),
     /// Say why somebody may be messaged or not, with all events behind it
@@ -439,6 +441,39 @@ pub(crate) struct Scrub {
     /// Write the rows without a readable number to this file, with line and reason
     #[arg(long, value_name = "FILE")]
     pub(crate) invalid: Option<PathBuf>,
+    /// Write the report to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write a receipt to this file, and beside it (FILE.rows) what `recheck` needs to find
+    /// single rows again. A folder when there are several lists: NAME.receipt for each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+    /// Replace existing output files
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Options of `recheck`.
+#[derive(Debug, Args)]
+pub(crate) struct Recheck {
+    /// The receipt that `scrub --receipt` wrote; RECEIPT.rows has to lie beside it
+    #[arg(value_name = "RECEIPT")]
+    pub(crate) receipt: PathBuf,
+    /// The list that was scrubbed, or what was kept of it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where the rows go that stand differently; standard output if not given
+    #[arg(long, short, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// The table of rules by which the list was scrubbed, if not the built-in one
+    #[arg(long, env = "OPTOUT_POLICY", value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// When an outside list is older than it may be: refuse, or warn and go on
+    #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
+    pub(crate) stale: StaleChoice,
+    /// Exit with 10 if any row must not be sent to any more
+    #[arg(long)]
+    pub(crate) exit_status: bool,
     /// Write the report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,

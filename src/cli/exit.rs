@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use optout::exchange::{ImportError, TooMany};
-use optout::query::{DiffError, JudgeError};
-use optout::scrub::{OutputError, ScrubError};
+use optout::query::{DiffError, JudgeError, RecheckRefused};
+use optout::scrub::{OutputError, RecheckError, ScrubError};
 use optout::store::{StoreError, WriteError};
 
 /// How the process ends.
@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Locked = 4,
     /// Refused by a guard.
     Refused = 5,
-    /// `check --exit-status`: somebody is not allowed.
+    /// `--exit-status` of `check` and `recheck`: somebody is not allowed.
     NotAllowed = 10,
 }
 
@@ -98,6 +98,19 @@ impl Exit {
                 ImportError::Store(error) => of_store(error),
                 ImportError::Mixed { .. } => Some(Exit::Usage),
                 _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<RecheckRefused>() {
+            return match error {
+                RecheckRefused::Store(error) => of_store(error),
+                RecheckRefused::Recheck(error) => match error {
+                    RecheckError::OtherFile { .. } | RecheckError::FileChanged { .. } => {
+                        Some(Exit::Refused)
+                    }
+                    RecheckError::Lookup(source) => Exit::of_cause(&**source),
+                    _ => None,
+                },
+                _ => Some(Exit::Refused),
             };
         }
         if let Some(ScrubError::Lookup { source, .. }) = cause.downcast_ref::<ScrubError>() {

@@ -32,6 +32,16 @@ impl Mapped {
         let map = unsafe { memmap2::Mmap::map(file)? };
         Ok(Mapped(Bytes::Map(map)))
     }
+
+    /// Brings all of it into the address space at once, for somebody who is about to read every
+    /// byte. Where the system can't do that, each page comes when it is first read.
+    pub fn bring_in(&self) {
+        #[cfg(target_os = "linux")]
+        if let Bytes::Map(map) = &self.0 {
+            // Older kernels refuse.
+            let _ = map.advise(memmap2::Advice::PopulateRead);
+        }
+    }
 }
 
 /// Says how long it is; the bytes are people's numbers.

@@ -16,7 +16,30 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Takes a value from the front of `bytes`; `None` when they end early or say more than 64 bits.
+#[inline]
 pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+    // Eight bytes at once, whose groups then move together: scans read millions of values.
+    if let Some((&eight, _)) = bytes.split_first_chunk::<8>() {
+        let word = u64::from_le_bytes(eight);
+        let ends = !word & 0x8080_8080_8080_8080;
+        if ends != 0 {
+            let bits = ends.trailing_zeros() + 1;
+            let groups = word & 0x7f7f_7f7f_7f7f_7f7f & (u64::MAX >> (64 - bits));
+            *bytes = &bytes[bits as usize / 8..];
+            return Some(joined(groups));
+        }
+    }
+    take_slowly(bytes)
+}
+
+/// Eight groups of seven bits without the gaps between them.
+fn joined(groups: u64) -> u64 {
+    let pairs = groups & 0x007f_007f_007f_007f | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
+fn take_slowly(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0;
     for shift in (0..64).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
@@ -69,6 +92,19 @@ mod tests {
             }
             prop_assert!(bytes.is_empty());
             prop_assert!(out.windows(2).all(|pair| pair != [0, 0]));
+        }
+
+        #[test]
+        fn eight_bytes_at_once_say_what_one_by_one_say(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..20),
+            ones in any::<u16>(),
+        ) {
+            for (place, byte) in bytes.iter_mut().enumerate().take(12) {
+                *byte |= (((ones >> place) & 1) as u8) << 7;
+            }
+            let (mut fast, mut slow) = (&bytes[..], &bytes[..]);
+            prop_assert_eq!(take(&mut fast), take_slowly(&mut slow));
+            prop_assert_eq!(fast, slow);
         }
 
         #[test]

@@ -170,6 +170,11 @@ fn no_bytes_make_it_panic_and_both_paths_agree_on_them() {
         let reading = reader.read(&bytes);
         assert_eq!(reading.number.is_none(), reading.status.reason().is_some());
         assert_eq!(reader.recipient(&bytes).ok().map(|one| one.number), reading.number);
+        let subscriber = reading.number.zip(reading.key);
+        assert_eq!(
+            reader.subscriber(&bytes),
+            subscriber.ok_or_else(|| reading.status.reason().unwrap())
+        );
         assert!(!reader.read_all(&bytes).is_empty(), "{:?}", String::from_utf8_lossy(&bytes));
         reader.strict(&bytes);
     }

@@ -186,8 +186,13 @@ impl<'a> Judge<'a> {
     }
 
     /// The view that it asks.
-    pub(super) fn reader(&self) -> &Reader {
+    pub(super) fn reader(&self) -> &'a Reader {
         self.reader
+    }
+
+    /// The rules by which it decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The ruling on somebody who is on an outside list.
@@ -195,24 +200,24 @@ impl<'a> Judge<'a> {
         self.policy.on_registry(&self.context, consent)
     }
 
-    /// Adds what the outside lists say.
+    /// Adds what the outside lists say. Most people are on none, so that the lists of consents are
+    /// asked for the others only.
     fn ask_layers(&self, keys: &[SubscriberKey], rulings: &mut [Ruling]) {
+        const BATCH: usize = 1024;
         if self.registries.is_empty() {
             return;
         }
-        let on_any = |layers: &[Registry]| {
-            let mut any = vec![false; keys.len()];
-            let mut found = vec![false; keys.len()];
-            for layer in layers {
-                layer.contains_batch(keys, &mut found);
-                any.iter_mut().zip(&found).for_each(|(any, found)| *any |= found);
+        let (mut listed, mut found) = ([false; BATCH], [false; BATCH]);
+        for (keys, rulings) in keys.chunks(BATCH).zip(rulings.chunks_mut(BATCH)) {
+            let (listed, found) = (&mut listed[..keys.len()], &mut found[..keys.len()]);
+            listed.fill(false);
+            for layer in &self.registries {
+                layer.contains_batch(keys, found);
+                listed.iter_mut().zip(&*found).for_each(|(listed, found)| *listed |= found);
             }
-            any
-        };
-        let (listed, consented) = (on_any(&self.registries), on_any(&self.consents));
-        for ((ruling, listed), consented) in rulings.iter_mut().zip(listed).zip(consented) {
-            if listed {
-                *ruling = ruling.stronger(self.on_registry(consented));
+            for (place, _) in listed.iter().enumerate().filter(|(_, listed)| **listed) {
+                let consented = self.consents.iter().any(|layer| layer.contains(keys[place]));
+                rulings[place] = rulings[place].stronger(self.on_registry(consented));
             }
         }
     }

@@ -1,7 +1,9 @@
 //! One container: up to 65,536 members that share all but their low 16 bits.
 //!
-//! A [`Body`] borrows bytes that `check` has accepted, together with the counts that `check` took
-//! on the way, so that the position of a member costs no more than its presence.
+//! A [`Body`] borrows bytes that `check` has accepted, together with the marks that `check` took
+//! on the way: how many members lie before a block, or which member a block begins with. They
+//! lead to the block that has to hold a member if any does, so that nothing is searched for by
+//! halving and the position of a member costs little more than its presence.
 
 use super::format::BITMAP_BYTES;
 
@@ -11,21 +13,38 @@ pub(super) const BLOCK_BYTES: usize = 64;
 pub(super) const BLOCKS: usize = BITMAP_BYTES / BLOCK_BYTES;
 /// A run container has one count for each block of this many runs (a cache line).
 pub(super) const BLOCK_RUNS: usize = 16;
-/// How many neighbours are looked at around a guessed place in an array: 64 bytes.
-const WINDOW: usize = 32;
+/// An array has one mark for each further block of this many members (64 bytes).
+pub(super) const BLOCK_MEMBERS: usize = 32;
 
 /// The members of one container. Counts are those of the members before each block.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
-    Array(&'a [[u8; 2]]),
-    Bitmap { bits: &'a [u8], counts: &'a [u16] },
-    Runs { runs: &'a [[u8; 4]], counts: &'a [u16] },
+    /// `firsts` are the members that the blocks after the first begin with.
+    Array {
+        members: &'a [[u8; 2]],
+        firsts: &'a [u16],
+    },
+    Bitmap {
+        bits: &'a [u8],
+        counts: &'a [u16],
+    },
+    Runs {
+        runs: &'a [[u8; 4]],
+        counts: &'a [u16],
+    },
 }
 
 impl<'a> Body<'a> {
+    #[inline]
     pub(super) fn contains(self, low: u16) -> bool {
+        self.contains_near(low, self.block(low))
+    }
+
+    /// [`Body::contains`] by somebody who knows the block.
+    #[inline(always)]
+    pub(super) fn contains_near(self, low: u16, block: usize) -> bool {
         match self {
-            Body::Array(members) => array_contains(members, low),
+            Body::Array { members, .. } => is_among(window(members, block).1, low),
             Body::Bitmap { bits, .. } => bit(bits, low),
             Body::Runs { runs, .. } => match runs_up_to(runs, low).checked_sub(1) {
                 Some(index) => low <= run_at(runs[index]).1,
@@ -37,7 +56,7 @@ impl<'a> Body<'a> {
     /// How many members lie below `low`: `Ok` when `low` is a member, `Err` when it isn't.
     pub(super) fn locate(self, low: u16) -> Result<usize, usize> {
         match self {
-            Body::Array(members) => search_array(members, low),
+            Body::Array { members, .. } => locate_in_array(members, self.block(low), low),
             Body::Bitmap { bits, counts } => {
                 let below = count_bits_below(bits, counts, low);
                 if bit(bits, low) { Ok(below) } else { Err(below) }
@@ -46,10 +65,40 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// How many members lie below the member `low`, by somebody who knows the block; `None` when
+    /// it isn't one.
+    #[inline(always)]
+    pub(super) fn position_near(self, low: u16, block: usize) -> Option<usize> {
+        match self {
+            Body::Array { members, .. } => locate_in_array(members, block, low).ok(),
+            // The counts would be one more cache miss for each key that is no member.
+            Body::Bitmap { bits, counts } => {
+                bit(bits, low).then(|| count_bits_below(bits, counts, low))
+            }
+            Body::Runs { runs, counts } => locate_in_runs(runs, counts, low).ok(),
+        }
+    }
+
+    /// The block of an array that holds `low` if any does; 0 for other containers.
+    ///
+    /// Whether a mark lies below a key is a coin toss to the processor, so nothing branches on it:
+    /// all of them, 128 at most, are compared, in a few vectors.
+    #[inline(always)]
+    pub(super) fn block(self, low: u16) -> usize {
+        match self {
+            Body::Array { firsts, .. } => {
+                usize::from(firsts.iter().map(|&first| u16::from(first <= low)).sum::<u16>())
+            }
+            _ => 0,
+        }
+    }
+
     /// The member with exactly `position` members below it.
     pub(super) fn select(self, position: usize) -> Option<u16> {
         match self {
-            Body::Array(members) => members.get(position).map(|&member| u16::from_le_bytes(member)),
+            Body::Array { members, .. } => {
+                members.get(position).map(|&member| u16::from_le_bytes(member))
+            }
             Body::Bitmap { bits, counts } => select_bit(bits, counts, position),
             Body::Runs { runs, counts } => select_in_runs(runs, counts, position),
         }
@@ -58,8 +107,8 @@ impl<'a> Body<'a> {
     /// Members from `low` on, ascending.
     pub(super) fn members_from(self, low: u16) -> Members<'a> {
         match self {
-            Body::Array(members) => {
-                let (Ok(first) | Err(first)) = search_array(members, low);
+            Body::Array { members, .. } => {
+                let (Ok(first) | Err(first)) = self.locate(low);
                 Members::Array(members[first..].iter())
             }
             Body::Bitmap { bits, .. } => {
@@ -82,17 +131,18 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// Reads, and hands back, bytes that `contains` and `locate` will need, without waiting for
-    /// anything but them. This is how a batch gets its cache misses to overlap.
-    pub(super) fn touch(self, low: u16) -> u16 {
+    /// The first and last of the bytes that `contains_near` and `position_near` will look at,
+    /// counted from where the members start.
+    #[inline(always)]
+    pub(super) fn reach(self, low: u16, block: usize) -> (usize, usize) {
         match self {
-            Body::Array(members) => {
-                let from = window_start(guess(members.len(), low), members.len());
-                let to = (from + WINDOW).min(members.len()) - 1;
-                u16::from_le_bytes(members[from]) ^ u16::from_le_bytes(members[to])
+            Body::Array { members, .. } => {
+                let (from, window) = window(members, block);
+                (2 * from, 2 * (from + window.len()) - 1)
             }
-            Body::Bitmap { bits, .. } => u16::from(bits[usize::from(low / 8)]),
-            Body::Runs { runs, .. } => u16::from(runs[runs.len() / 2][0]),
+            Body::Bitmap { .. } => (usize::from(low / 8), usize::from(low / 8)),
+            // Where the search begins.
+            Body::Runs { runs, .. } => (runs.len() / 2 * 4, runs.len() / 2 * 4),
         }
     }
 }
@@ -153,76 +203,47 @@ pub(super) fn run_at(run: [u8; 4]) -> (u16, u16) {
     (first, first.saturating_add(more))
 }
 
-/// Where `low` would be if the members were spread evenly. Phone numbers nearly are.
-#[inline]
-fn guess(members: usize, low: u16) -> usize {
-    (usize::from(low) * members) >> 16
-}
-
-#[inline]
-fn window_start(guess: usize, members: usize) -> usize {
-    guess.saturating_sub(WINDOW / 2).min(members.saturating_sub(WINDOW))
+/// The members of a block, and how many lie before them. The last block is filled up with members
+/// of the one before: a whole vector is compared faster than a part of one.
+#[inline(always)]
+fn window(members: &[[u8; 2]], block: usize) -> (usize, &[[u8; 2]]) {
+    let from = (block * BLOCK_MEMBERS).min(members.len().saturating_sub(BLOCK_MEMBERS));
+    (from, &members[from..members.len().min(from + BLOCK_MEMBERS)])
 }
 
 /// Finds `low`: its place, or where it would be.
-#[inline]
-fn search_array(members: &[[u8; 2]], low: u16) -> Result<usize, usize> {
-    let (from, window) = narrow(members, low);
+#[inline(always)]
+fn locate_in_array(members: &[[u8; 2]], block: usize, low: u16) -> Result<usize, usize> {
+    let (from, window) = window(members, block);
     let at = from + members_below(window, low);
-    match members.get(at) {
-        Some(&member) if u16::from_le_bytes(member) == low => Ok(at),
-        _ => Err(at),
+    match is_among(window, low) {
+        true => Ok(at),
+        false => Err(at),
     }
 }
 
-/// Like [`search_array`] without the place. Whether a key is a member is a coin toss to the
-/// processor, so nothing branches on it: every neighbour is compared, in a few vectors.
-#[inline]
-fn array_contains(members: &[[u8; 2]], low: u16) -> bool {
-    let (_, window) = narrow(members, low);
-    match window.first_chunk::<WINDOW>() {
-        Some(window) => is_among(window, low),
-        None => is_among(window, low),
+/// Compares every member, so that nothing branches on any of them.
+#[inline(always)]
+fn is_among(window: &[[u8; 2]], low: u16) -> bool {
+    let among = |window: &[[u8; 2]]| {
+        window.iter().fold(false, |found, &member| found | (u16::from_le_bytes(member) == low))
+    };
+    match window.first_chunk::<BLOCK_MEMBERS>() {
+        Some(whole) => among(whole),
+        None => among(window),
     }
-}
-
-/// A stretch of the members that holds `low` if any does, and all that comes before the stretch
-/// lies below `low`. Guesses the place, twice if need be, before resorting to halving.
-///
-/// A guess over n evenly spread members is off by less than √n/2 on average, so that the first
-/// window nearly always does up to about a thousand members; the second guess starts from a member
-/// nearby and covers the rest. Members that aren't evenly spread cost the two guesses on top of
-/// the binary search.
-#[inline]
-fn narrow(members: &[[u8; 2]], low: u16) -> (usize, &[[u8; 2]]) {
-    let mut place = guess(members.len(), low);
-    for _ in 0..2 {
-        let from = window_start(place, members.len());
-        let Some(window) = members[from..].first_chunk::<WINDOW>() else { return (0, members) };
-        let first = u16::from_le_bytes(window[0]);
-        let last = u16::from_le_bytes(window[WINDOW - 1]);
-        if low < first && from > 0 {
-            place = from.saturating_sub(guess(members.len(), first - low));
-        } else if low > last && from + WINDOW < members.len() {
-            place = from + WINDOW + guess(members.len(), low - last);
-        } else {
-            return (from, window);
-        }
-    }
-    let from = members.partition_point(|&member| u16::from_le_bytes(member) < low);
-    (from, &members[from..members.len().min(from + 1)])
-}
-
-#[inline]
-fn is_among(members: &[[u8; 2]], low: u16) -> bool {
-    members.iter().fold(false, |found, &member| found | (u16::from_le_bytes(member) == low))
 }
 
 /// Counts without branches, so that the compiler makes vectors of it.
-#[inline]
-fn members_below(members: &[[u8; 2]], low: u16) -> usize {
-    let below = members.iter().map(|&member| u16::from(u16::from_le_bytes(member) < low));
-    usize::from(below.sum::<u16>())
+#[inline(always)]
+fn members_below(window: &[[u8; 2]], low: u16) -> usize {
+    let below = |window: &[[u8; 2]]| {
+        window.iter().map(|&member| u16::from(u16::from_le_bytes(member) < low)).sum::<u16>()
+    };
+    usize::from(match window.first_chunk::<BLOCK_MEMBERS>() {
+        Some(whole) => below(whole),
+        None => below(window),
+    })
 }
 
 #[inline]

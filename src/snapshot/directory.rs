@@ -3,7 +3,7 @@
 //! The directory is a few flat tables. For twenty million numbers spread over ten billion it takes
 //! about 5 MB; for the most scattered sets, a few times the bytes of the file.
 
-use super::container::{BLOCK_RUNS, BLOCKS, Body};
+use super::container::{BLOCK_MEMBERS, BLOCK_RUNS, BLOCKS, Body};
 use super::error::SnapshotError;
 use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES, RUN_COUNT_BYTES, Shape};
 
@@ -21,16 +21,40 @@ pub(super) struct Directory {
     before: Vec<u64>,
     /// The entries of all guides.
     guides: Vec<u32>,
-    /// The counts of all bitmaps and run containers, see `container`.
-    counts: Vec<u16>,
+    /// The words of all maps.
+    words: Vec<Word>,
+    /// The marks of all containers, see `container`.
+    marks: Vec<u16>,
 }
 
 /// A bucket's containers are those from `first` to the `first` of the next bucket.
 struct Bucket {
     first: u32,
-    /// Guides to `keys`.
-    guide: Guide,
+    finder: Finder,
 }
+
+/// How the containers of a bucket are found by their keys.
+#[derive(Clone, Copy)]
+enum Finder {
+    /// One bit for each key that a container could have: where there are many, a look at the bit
+    /// and a count of those before it take the place of a search. `words` words of the directory
+    /// from `at` on; the first of them is for the keys from 64 * `first` on.
+    Map { at: u32, first: u16, words: u16 },
+    /// Guides to `keys`, where a map would take too much room.
+    Guide(Guide),
+}
+
+/// 64 bits of a map.
+#[derive(Clone, Copy, Default)]
+struct Word {
+    bits: u64,
+    /// The first container of the bucket behind those of the words before.
+    before: u32,
+}
+
+/// Most words of a map for each container that it leads to: 64 bytes, about what the rest of the
+/// directory takes for it.
+const MAP_WORDS_MAX: usize = 4;
 
 /// Narrows a search: keys whose upper bits are `u` lie between entries `u` and `u + 1`.
 ///
@@ -47,8 +71,8 @@ struct Guide {
 pub(super) struct Container {
     /// Where its members start in the file; for runs, the number of runs lies just before.
     at: u64,
-    /// Where its counts start in `counts`; unused for arrays.
-    counts_at: u32,
+    /// Where its marks start in `marks`.
+    marks_at: u32,
     /// Runs for run containers, members for the others; less one.
     count_less_one: u16,
     kind: Kind,
@@ -75,7 +99,8 @@ impl Default for Directory {
             containers: Vec::new(),
             before: vec![0],
             guides: Vec::new(),
-            counts: Vec::new(),
+            words: Vec::new(),
+            marks: Vec::new(),
         }
     }
 }
@@ -106,13 +131,27 @@ impl Directory {
     }
 
     /// The container that has to hold `key` if anything does.
-    #[inline]
+    #[inline(always)]
     pub(super) fn find(&self, key: u64) -> Option<usize> {
         let bucket = self.find_bucket((key >> 32) as u32).ok()?;
         let wanted = (key >> 16) as u16;
-        let (from, to) = self.buckets[bucket].guide.span(&self.guides, u32::from(wanted));
-        let at = from + position(&self.keys[from..to], wanted);
-        (at < to && self.keys[at] == wanted).then_some(at)
+        match self.buckets[bucket].finder {
+            Finder::Map { at, first, words } => {
+                let word = usize::from(wanted / 64).wrapping_sub(usize::from(first));
+                if word >= usize::from(words) {
+                    return None;
+                }
+                let Word { bits, before } = self.words[at as usize + word];
+                let below = (bits & !(u64::MAX << (wanted % 64))).count_ones();
+                let index = (before + below) as usize;
+                (bits >> (wanted % 64) & 1 == 1).then_some(index)
+            }
+            Finder::Guide(guide) => {
+                let (from, to) = guide.span(&self.guides, u32::from(wanted));
+                let at = from + position(&self.keys[from..to], wanted);
+                (at < to && self.keys[at] == wanted).then_some(at)
+            }
+        }
     }
 
     /// [`Directory::find`], or else the first container above `key`.
@@ -133,23 +172,28 @@ impl Directory {
         if at == self.before.len() { None } else { at.checked_sub(1) }
     }
 
-    /// The members of container `index`, in the bytes that the directory was built from.
-    #[inline]
-    pub(super) fn body<'a>(&'a self, bytes: &'a [u8], index: usize) -> Body<'a> {
+    /// The members of container `index`, in the bytes that the directory was built from, and where
+    /// they start in them.
+    #[inline(always)]
+    pub(super) fn body<'a>(&'a self, bytes: &'a [u8], index: usize) -> (Body<'a>, usize) {
         let container = self.containers[index];
         let (at, count) = (container.at as usize, usize::from(container.count_less_one) + 1);
-        let counts_at = container.counts_at as usize;
-        match container.kind {
-            Kind::Array => Body::Array(bytes[at..at + count * MEMBER_BYTES].as_chunks().0),
+        let marks_at = container.marks_at as usize;
+        let body = match container.kind {
+            Kind::Array => Body::Array {
+                members: bytes[at..at + count * MEMBER_BYTES].as_chunks().0,
+                firsts: &self.marks[marks_at..marks_at + (count - 1) / BLOCK_MEMBERS],
+            },
             Kind::Bitmap => Body::Bitmap {
                 bits: &bytes[at..at + BITMAP_BYTES],
-                counts: &self.counts[counts_at..counts_at + BLOCKS],
+                counts: &self.marks[marks_at..marks_at + BLOCKS],
             },
             Kind::Runs | Kind::LooseRuns => Body::Runs {
                 runs: bytes[at..at + count * RUN_BYTES].as_chunks().0,
-                counts: &self.counts[counts_at..counts_at + count.div_ceil(BLOCK_RUNS)],
+                counts: &self.marks[marks_at..marks_at + count.div_ceil(BLOCK_RUNS)],
             },
-        }
+        };
+        (body, at)
     }
 
     /// Where container `index` lies in the file and what it is, when it may be copied as it is.
@@ -185,14 +229,18 @@ impl Directory {
         self.buckets.get(bucket).map_or(self.containers.len(), |bucket| bucket.first as usize)
     }
 
-    #[inline]
+    #[inline(always)]
     fn find_bucket(&self, key: u32) -> Result<usize, usize> {
         match self.bucket_keys.last() {
             Some(&last) if key <= last => {}
             _ => return Err(self.bucket_keys.len()),
         }
         let (from, to) = self.top.span(&self.guides, key);
-        let at = from + self.bucket_keys[from..to].partition_point(|&other| other < key);
+        // Each number of up to 13 digits has an entry of its own: then there is one at most.
+        let at = match to - from {
+            ..=1 => from + usize::from(from < to && self.bucket_keys[from] < key),
+            _ => from + self.bucket_keys[from..to].partition_point(|&other| other < key),
+        };
         if at < to && self.bucket_keys[at] == key { Ok(at) } else { Err(at) }
     }
 }
@@ -224,21 +272,21 @@ impl Directory {
         self.before.reserve(containers);
     }
 
-    /// Adds a container; returns the counts to fill in, which are zero.
+    /// Adds a container; returns the marks to fill in, which are zero.
     pub(super) fn push(
         &mut self,
         (key, at, kind): (u16, usize, Kind),
         count_less_one: u16,
         members: u64,
-        counts: usize,
+        marks: usize,
     ) -> Result<&mut [u16], SnapshotError> {
         let too_large = || SnapshotError::TooLarge { offset: at as u64 };
-        let counts_at = u32::try_from(self.counts.len()).map_err(|_| too_large())?;
+        let marks_at = u32::try_from(self.marks.len()).map_err(|_| too_large())?;
         self.keys.push(key);
-        self.containers.push(Container { at: at as u64, counts_at, count_less_one, kind });
+        self.containers.push(Container { at: at as u64, marks_at, count_less_one, kind });
         self.before.push(self.members() + members);
-        self.counts.resize(self.counts.len() + counts, 0);
-        Ok(&mut self.counts[counts_at as usize..])
+        self.marks.resize(self.marks.len() + marks, 0);
+        Ok(&mut self.marks[marks_at as usize..])
     }
 
     /// Marks the last container as one that has to be written anew.
@@ -255,16 +303,45 @@ impl Directory {
         first: usize,
         offset: u64,
     ) -> Result<(), SnapshotError> {
-        let guide_bits = (self.keys.len() - first).next_power_of_two().ilog2();
         let too_large = |_| SnapshotError::TooLarge { offset };
-        let at = u32::try_from(self.guides.len()).map_err(too_large)?;
         u32::try_from(self.keys.len()).map_err(too_large)?;
-        let guide = Guide { at, shift: (16 - guide_bits) as u8 };
-        let keys = self.keys[first..].iter().map(|&key| u32::from(key));
-        extend_guides(&mut self.guides, guide, 1 << guide_bits, keys, first as u32);
+        let finder = match self.map(first, offset)? {
+            Some(map) => map,
+            None => {
+                let guide_bits = (self.keys.len() - first).next_power_of_two().ilog2();
+                let at = u32::try_from(self.guides.len()).map_err(too_large)?;
+                let guide = Guide { at, shift: (16 - guide_bits) as u8 };
+                let keys = self.keys[first..].iter().map(|&key| u32::from(key));
+                extend_guides(&mut self.guides, guide, 1 << guide_bits, keys, first as u32);
+                Finder::Guide(guide)
+            }
+        };
         self.bucket_keys.push(key);
-        self.buckets.push(Bucket { first: first as u32, guide });
+        self.buckets.push(Bucket { first: first as u32, finder });
         Ok(())
+    }
+
+    /// The map of the containers from `first` on; `None` when it would be too large.
+    fn map(&mut self, first: usize, offset: u64) -> Result<Option<Finder>, SnapshotError> {
+        let keys = &self.keys[first..];
+        let (Some(&low), Some(&high)) = (keys.first(), keys.last()) else { return Ok(None) };
+        let words = usize::from(high / 64 - low / 64) + 1;
+        if words > MAP_WORDS_MAX * keys.len() {
+            return Ok(None);
+        }
+        let at = self.words.len();
+        let too_large = |_| SnapshotError::TooLarge { offset };
+        u32::try_from(at + words).map_err(too_large)?;
+        self.words.resize(at + words, Word::default());
+        for &key in keys {
+            self.words[at + usize::from(key / 64 - low / 64)].bits |= 1 << (key % 64);
+        }
+        let mut before = first as u32;
+        for word in &mut self.words[at..] {
+            word.before = before;
+            before += word.bits.count_ones();
+        }
+        Ok(Some(Finder::Map { at: at as u32, first: low / 64, words: words as u16 }))
     }
 
     /// Ends the file.

@@ -54,7 +54,7 @@ impl<'a> Iter<'a> {
             self.bucket += 1;
         }
         self.base = self.directory.base(self.bucket, index);
-        self.members = self.directory.body(self.bytes, index).members_from(low);
+        self.members = self.directory.body(self.bytes, index).0.members_from(low);
         self.next_container = index + 1;
         true
     }

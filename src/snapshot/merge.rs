@@ -109,7 +109,7 @@ impl Step<'_> {
     /// Leaves the new members in `lows`; how many are new, and how many are gone.
     fn apply<B: AsRef<[u8]>>(&self, old: &View<B>, lows: &mut Vec<u16>) -> (u64, u64) {
         lows.clear();
-        let old_body = self.old.map(|index| old.directory().body(old.bytes(), index));
+        let old_body = self.old.map(|index| old.directory().body(old.bytes(), index).0);
         let mut members = old_body.map(|body: Body<'_>| body.members_from(0)).into_iter().flatten();
         let mut member = members.next();
         let (mut added, mut removed) = (0, 0);

@@ -81,7 +81,7 @@ impl<B: AsRef<[u8]>> View<B> {
     /// [`View::contains_batch`].
     pub fn contains(&self, key: SubscriberKey) -> bool {
         let Some(index) = self.directory.find(key.get()) else { return false };
-        self.directory.body(self.bytes(), index).contains(key.get() as u16)
+        self.directory.body(self.bytes(), index).0.contains(key.get() as u16)
     }
 
     /// Writes to `found` which of `keys` are members, in their order, which may be any.
@@ -97,7 +97,7 @@ impl<B: AsRef<[u8]>> View<B> {
     pub fn rank(&self, key: SubscriberKey) -> u64 {
         match self.directory.locate(key.get()) {
             Ok(index) => {
-                let body = self.directory.body(self.bytes(), index);
+                let body = self.directory.body(self.bytes(), index).0;
                 let (Ok(below) | Err(below)) = body.locate(key.get() as u16);
                 self.directory.members_before(index) + below as u64
             }
@@ -108,7 +108,7 @@ impl<B: AsRef<[u8]>> View<B> {
     /// Where `key` comes among the members, counted from 0; `None` when it isn't one.
     pub fn position(&self, key: SubscriberKey) -> Option<u64> {
         let index = self.directory.find(key.get())?;
-        let below = self.directory.body(self.bytes(), index).locate(key.get() as u16).ok()?;
+        let below = self.directory.body(self.bytes(), index).0.locate(key.get() as u16).ok()?;
         Some(self.directory.members_before(index) + below as u64)
     }
 
@@ -125,7 +125,7 @@ impl<B: AsRef<[u8]>> View<B> {
     pub fn select(&self, position: u64) -> Option<SubscriberKey> {
         let index = self.directory.find_rank(position)?;
         let within = position - self.directory.members_before(index);
-        let low = self.directory.body(self.bytes(), index).select(within as usize)?;
+        let low = self.directory.body(self.bytes(), index).0.select(within as usize)?;
         let base = self.directory.base(self.directory.bucket_of(index), index);
         Some(SubscriberKey::from_u64(base | u64::from(low)))
     }

@@ -16,6 +16,7 @@ mod column;
 mod core;
 mod erase;
 mod error;
+mod filter;
 mod generation;
 mod ids;
 mod init;
@@ -26,6 +27,7 @@ mod past;
 mod profiles;
 mod reader;
 mod registry;
+mod set;
 mod standing;
 mod standings;
 mod traces;
@@ -44,8 +46,8 @@ pub use manifest::Manifest;
 pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
-    KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, SortedKeys,
+    KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
+    RegistryName, RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;

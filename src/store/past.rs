@@ -97,24 +97,25 @@ impl Reader {
 
     /// Every subscriber about whom this view knows an event past the sequence `after`, and whoever
     /// shares facts with one: ascending, nobody twice. Nobody else can stand differently than he
-    /// did at that sequence.
+    /// did at that sequence. `None` when somebody was erased since: nobody can tell who it was.
     ///
     /// # Errors
     ///
     /// For a sequence past the newest that this view knows, and when the journal is damaged or
     /// can't be read.
-    pub fn touched(&self, after: u64) -> Result<Vec<SubscriberKey>, StoreError> {
+    pub fn touched(&self, after: u64) -> Result<Option<Vec<SubscriberKey>>, StoreError> {
         if after > self.sequence() {
             return Err(StoreError::Future { asked: after, newest: self.sequence() });
         }
-        self.subscribers_of(after, |_| true)
+        let (keys, erased) = self.subscribers_of(after, |_| true)?;
+        Ok((!erased).then_some(keys))
     }
 
     /// As [`Reader::touched`], of the events that another view of the same store does not know.
     pub(crate) fn touched_since(&self, other: &Reader) -> Result<Vec<SubscriberKey>, StoreError> {
         let Some(past) = &other.past else { return Ok(Vec::new()) };
         let Some(first) = past.unknown.first() else { return Ok(Vec::new()) };
-        self.subscribers_of(first.start() - 1, |sequence| !past.knows(sequence))
+        Ok(self.subscribers_of(first.start() - 1, |sequence| !past.knows(sequence))?.0)
     }
 
     /// Whether this view knows every event that another view of the same store knows.
@@ -127,12 +128,14 @@ impl Reader {
         own.iter().all(|inner| others.iter().any(|outer| is_within(inner, outer)))
     }
 
+    /// Whom the events past `after` that count are about, and whether one is about somebody who
+    /// was erased.
     fn subscribers_of(
         &self,
         after: u64,
         counts: impl Fn(u64) -> bool,
-    ) -> Result<Vec<SubscriberKey>, StoreError> {
-        let mut keys = Vec::new();
+    ) -> Result<(Vec<SubscriberKey>, bool), StoreError> {
+        let (mut keys, mut erased) = (Vec::new(), false);
         self.scan::<StoreError>(
             after,
             |_| true,
@@ -142,11 +145,15 @@ impl Reader {
                     let sequence = record.first_sequence() + row as u64;
                     sequence > after && counts(sequence)
                 });
-                keys.extend(counted.filter_map(|row| record.key(row, self.folding())));
+                for row in counted {
+                    let key = record.key(row, self.folding());
+                    erased |= key.is_none();
+                    keys.extend(key);
+                }
                 Ok(true)
             },
         )?;
-        self.standings.with_linked(&self.journal, keys)
+        Ok((self.standings.with_linked(&self.journal, keys)?, erased))
     }
 
     /// The layers of the view's moment.

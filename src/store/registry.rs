@@ -11,6 +11,7 @@
 //! older than the present one or comes from the future is refused before anything is written.
 //! Leaves to others: reading files (`exchange`), and what a listing means for a message.
 
+mod changes;
 mod info;
 mod set;
 mod sorter;
@@ -21,6 +22,7 @@ mod write;
 use std::fmt;
 use std::sync::Arc;
 
+pub use changes::RegistryChanges;
 pub(super) use info::RegistryInfo;
 pub use info::{RegistryKind, RegistryName};
 pub(super) use set::{open_all, open_as_of, verify};
@@ -85,6 +87,12 @@ impl Registry {
     /// The name of the file that it came from.
     pub fn source(&self) -> &str {
         &self.inner.version.source
+    }
+
+    /// A checksum of the list: two lists with the same one have the same members. Of a layer of
+    /// the present only.
+    pub fn digest(&self) -> &str {
+        &self.inner.version.file.xxh3
     }
 
     /// How many subscribers are on it.

@@ -408,7 +408,7 @@ impl Standings {
                         *answer = if *found { ruling } else { Ruling::UNLISTED };
                     }
                 }
-                None => self.judge_hits(lens, keys, rulings)?,
+                None => self.judge_hits::<BATCH>(lens, keys, rulings)?,
             }
             if !self.overlay.is_empty() {
                 for (key, answer) in keys.iter().zip(rulings) {
@@ -421,27 +421,21 @@ impl Standings {
         Ok(())
     }
 
-    /// Rules on keys by the profiles of the generation. Where a key stands in the set costs more
-    /// than whether it does, and most keys of a campaign are in no set: the hits are gathered.
-    fn judge_hits(
+    /// Rules on at most `N` keys by the profiles of the generation.
+    fn judge_hits<const N: usize>(
         &self,
         lens: &Lens,
         keys: &[SubscriberKey],
         rulings: &mut [Ruling],
     ) -> Result<(), StoreError> {
         let layer = &self.generation.suppressed;
-        let mut found = vec![false; keys.len()];
-        layer.set.contains_batch(keys, &mut found);
-        let hit = |(key, found): (&SubscriberKey, &bool)| found.then_some(*key);
-        let hits: Vec<SubscriberKey> = keys.iter().zip(&found).filter_map(hit).collect();
-        let mut positions = vec![None; hits.len()];
-        layer.set.positions_batch(&hits, &mut positions);
-        let mut positions = positions.into_iter();
-        rulings.fill(Ruling::UNLISTED);
-        for (_, answer) in found.iter().zip(rulings).filter(|(found, _)| **found) {
-            *answer = match positions.next().flatten() {
+        let mut positions = [None; N];
+        let positions = &mut positions[..keys.len()];
+        layer.set.positions_batch(keys, positions);
+        for (position, answer) in positions.iter().zip(rulings) {
+            *answer = match *position {
                 Some(position) => lens.of(layer.profile(position)?),
-                None => Ruling::UNANSWERED,
+                None => Ruling::UNLISTED,
             };
         }
         Ok(())

@@ -194,7 +194,7 @@ impl Model {
             touched.map(|it| *it.0).chain(erased.map(|it| *it.0)).collect();
         let mut touched: Vec<SubscriberKey> = indexes.into_iter().map(key).collect();
         touched.sort_unstable();
-        assert_eq!(reader.touched(after).unwrap(), touched, "seed {seed}");
+        assert_eq!(reader.touched(after).unwrap().unwrap(), touched, "seed {seed}");
     }
 
     /// What was known when the event `last` was the newest.

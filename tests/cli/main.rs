@@ -9,6 +9,7 @@
 //! - `layers`: outside lists in.
 //! - `scrubs`: recipient lists in, clean lists out.
 //! - `past`: scrub, check and why as of a moment, diff.
+//! - `rechecks`: receipts, and what has changed since.
 //! - `answers`: export, stats, normalize, completions, man.
 //! - `faults`: full disks, closed pipes, files that change.
 
@@ -20,6 +21,7 @@ mod ids;
 mod imports;
 mod layers;
 mod past;
+mod rechecks;
 mod records;
 mod scrubs;
 mod stores;

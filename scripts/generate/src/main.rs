@@ -6,11 +6,12 @@
 //! - [`plan`]: which mobile numbers can exist.
 //! - [`population`]: who exists, and who of them has opted out. Read its model before you trust
 //!   a measurement.
-//! - [`spelling`]: how a number is written.
+//! - [`spelling`]: how a number is written; [`ids`]: who is known by an id instead.
 //! - [`optouts`], [`recipients`], [`samples`]: the files.
 //! - [`registry`]: an outside list of the size of the do-not-call registry of the United States.
 //! - [`random`], [`output`]: what all of them stand on.
 
+mod ids;
 mod optouts;
 mod output;
 mod plan;
@@ -28,6 +29,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::ids::Ids;
 use crate::optouts::OptOutList;
 use crate::output::Output;
 use crate::population::{COUNTRIES, Population};
@@ -97,6 +99,10 @@ struct OptOutArgs {
     /// How numbers are written
     #[arg(long, value_enum, default_value_t = Spellings::Clean)]
     spellings: Spellings,
+    /// How many of the people are known by an id instead of a number, as 5% or 0.05; the same
+    /// share in both lists names the same people
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    ids: Share,
     #[command(flatten)]
     population: PopulationArgs,
 }
@@ -121,6 +127,10 @@ struct RecipientArgs {
     /// How numbers are written
     #[arg(long, value_enum, default_value_t = Spellings::Clean)]
     spellings: Spellings,
+    /// How many of the people are known by an id instead of a number, as 5% or 0.05; the same
+    /// share in both lists names the same people
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    ids: Share,
     /// Write what a right scrub counts, as JSON: rows, kept, suppressed, invalid
     #[arg(long, value_name = "FILE")]
     expected: Option<PathBuf>,
@@ -201,6 +211,7 @@ fn write_optouts(args: &OptOutArgs) -> io::Result<()> {
     let list = OptOutList {
         seed: args.population.seed,
         spellings: args.spellings,
+        ids: Ids::new(args.ids.0),
         dates: args.with_dates,
     };
     let mut output = Output::open(&args.output)?;
@@ -220,6 +231,7 @@ fn write_recipients(args: &RecipientArgs) -> io::Result<()> {
         suppressed: args.share.of(args.rows),
         invalid: unreadable.of(args.rows),
         spellings: args.spellings,
+        ids: Ids::new(args.ids.0),
     };
     let mut counts = Output::open_or_drop(args.expected.as_deref())?;
     let mut kept = Output::open_or_drop(args.expected_kept.as_deref())?;
@@ -276,13 +288,20 @@ mod tests {
     fn the_same_seed_gives_the_same_bytes_for_ever() {
         let population = Population::new(1, 250_000_000, 5_000, COUNTRIES).unwrap();
         let (mut list, mut all, mut kept) = (Vec::new(), Vec::new(), Vec::new());
-        OptOutList { seed: 1, spellings: Spellings::Clean, dates: true }
+        OptOutList { seed: 1, spellings: Spellings::Clean, ids: Ids::default(), dates: true }
             .write(&population, &mut list)
             .unwrap();
         let spellings = Spellings::Five;
-        Campaign { seed: 1, rows: 5_000, suppressed: 500, invalid: 5, spellings }
-            .write(&population, &mut all, &mut kept)
-            .unwrap();
+        Campaign {
+            seed: 1,
+            rows: 5_000,
+            suppressed: 500,
+            invalid: 5,
+            spellings,
+            ids: Ids::default(),
+        }
+        .write(&population, &mut all, &mut kept)
+        .unwrap();
         // Whoever changes these makes published measurements incomparable, and has to say so.
         assert_eq!(
             [hash(&list), hash(&all), hash(&kept)],

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::ids::Ids;
 use crate::population::Population;
 use crate::random::{Purpose, Random};
 use crate::spelling::{Spellings, write_number};
@@ -19,6 +20,8 @@ pub(crate) struct OptOutList {
     pub(crate) seed: u64,
     /// How numbers are written.
     pub(crate) spellings: Spellings,
+    /// Who is known by an id.
+    pub(crate) ids: Ids,
     /// Whether there is a column with the moment of each opt-out.
     pub(crate) dates: bool,
 }
@@ -35,7 +38,10 @@ impl OptOutList {
         let mut row = Vec::new();
         for rank in 0..population.opt_outs() {
             row.clear();
-            self.spellings.write(&population.opt_out(rank), &mut random, &mut row);
+            let subscriber = population.opt_out(rank);
+            if !self.ids.write(&subscriber, &mut row) {
+                self.spellings.write(&subscriber, &mut random, &mut row);
+            }
             if self.dates {
                 row.push(b',');
                 write_moment(moment(rank, population.opt_outs(), &mut random), &mut row);

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::ids::Ids;
 use crate::plan::Plan;
 use crate::population::Population;
 use crate::random::{Purpose, Random};
@@ -50,6 +51,8 @@ pub(crate) struct Campaign {
     pub(crate) invalid: u64,
     /// How numbers are written.
     pub(crate) spellings: Spellings,
+    /// Who is known by an id.
+    pub(crate) ids: Ids,
 }
 
 /// What a right scrub answers.
@@ -174,6 +177,7 @@ impl Campaign {
         write_name(self.spellings, random, row);
         row.push(b',');
         match &subscriber {
+            Some(subscriber) if self.ids.write(subscriber, row) => {}
             Some(subscriber) => self.spellings.write(subscriber, random, row),
             None => write_unreadable(random, row),
         }
@@ -223,7 +227,14 @@ mod tests {
     }
 
     fn campaign(spellings: Spellings) -> Campaign {
-        Campaign { seed: 9, rows: 10_000, suppressed: 1_000, invalid: 20, spellings }
+        Campaign {
+            seed: 9,
+            rows: 10_000,
+            suppressed: 1_000,
+            invalid: 20,
+            spellings,
+            ids: Ids::default(),
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::ids::Ids;
 use crate::optouts::{moment, write_date, write_moment};
 use crate::population::{COUNTRIES, Population, Subscriber};
 use crate::random::{Purpose, Random};
@@ -47,6 +48,7 @@ pub(crate) fn files() -> io::Result<Vec<File>> {
         suppressed: 120,
         invalid: 6,
         spellings: Spellings::Messy,
+        ids: Ids::default(),
     };
     let (mut all, mut kept) = (Vec::new(), Vec::new());
     let expected = campaign.write(&population, &mut all, &mut kept)?;

@@ -204,10 +204,9 @@ pub(crate) fn write_unreadable(random: &mut Random, cell: &mut Vec<u8>) {
         // The digits behind the first few are gone for good.
         5 => format!("5.255{}E+12", digits % 100),
         6 => format!("+5255{digits}; +5233{digits}"),
-        // A group, a hidden identity and a business-scoped one: none of them is a phone.
+        // A group and a hidden identity: neither is a phone.
         7 => format!("1203630{digits}41@g.us"),
-        8 => format!("1843{digits}77@lid"),
-        _ => format!("CO.30{digits}"),
+        _ => format!("1843{digits}77@lid"),
     };
     cell.extend_from_slice(text.as_bytes());
 }

@@ -134,11 +134,10 @@ fn address_of(reader: &Reader, args: &Why) -> anyhow::Result<(Address, Subscribe
         let key = reader.key_of_id(id.as_str())?.unwrap_or(SubscriberKey::of_id(0));
         return Ok((id.into(), key));
     }
-    let reading = NumberReader::new(args.region, reader.folding()).read(input);
-    let (Some(number), Some(key)) = (reading.number, reading.key) else {
-        let reason = reading.status.reason().map_or("it can't be read", |it| it.sentence());
-        return Err(anyhow!("\"{}\": {reason}", shown(input)));
-    };
+    let numbers = NumberReader::new(args.region, reader.folding());
+    let (number, key) = numbers
+        .subscriber(input)
+        .map_err(|reason| anyhow!("\"{}\": {}", shown(input), reason.sentence()))?;
     Ok((number.into(), key))
 }
 

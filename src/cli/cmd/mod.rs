@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod layers;
 mod normalize;
+mod recheck;
 mod record;
 mod scrub;
 mod stats;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Import(args) => import::run(store_path(global)?, &args, output),
         Command::UndoImport(args) => undo::run(store_path(global)?, &args, output),
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
+        Command::Recheck(args) => recheck::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
         Command::Layers(args) => layers::run(store_path(global)?, &args, output),
@@ -148,20 +150,32 @@ fn judge<'a>(
     let scope = scope_of(&args.scope)?;
     let category: Category =
         args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
+    let context = policy::Context { scope, category };
+    judge_of(reader, policy_of(args.policy.as_deref())?, context, stale, now, output)
+}
+
+/// As [`judge`], of what is known already.
+fn judge_of<'a>(
+    reader: &'a Reader,
+    policy: Policy,
+    context: policy::Context,
+    stale: StaleChoice,
+    now: Timestamp,
+    output: &Output,
+) -> anyhow::Result<Judge<'a>> {
     let stale = match stale {
         StaleChoice::Refuse => Stale::Refuse,
         StaleChoice::Warn => Stale::Accept,
     };
-    let context = policy::Context { scope, category };
-    let judge = Judge::new(reader, policy_of(args)?, context, now, stale)?;
+    let judge = Judge::new(reader, policy, context, now, stale)?;
     for layer in judge.layers().filter(|layer| layer.is_stale(now)) {
         output.warn(format!("the layer {} is stale: it is of {}", layer.name(), layer.as_of()));
     }
     Ok(judge)
 }
 
-fn policy_of(args: &ContextArgs) -> anyhow::Result<Policy> {
-    let Some(file) = &args.policy else { return Ok(Policy::default()) };
+fn policy_of(file: Option<&Path>) -> anyhow::Result<Policy> {
+    let Some(file) = file else { return Ok(Policy::default()) };
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("the policy {} can't be read", file.display()))?;
     let policy = Policy::parse(&text);

@@ -3,31 +3,15 @@
 use std::sync::Arc;
 
 use rayon::prelude::*;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::info::{RegistryInfo, VersionInfo};
 use super::{Inner, Registry};
-use crate::disk::{Disk, Mapped};
-use crate::journal::hex;
-use crate::snapshot::View;
+use crate::disk::Disk;
 use crate::store::error::StoreError;
-use crate::store::generation::map;
 use crate::store::layout::MANIFEST;
 use crate::store::manifest::{FileInfo, Manifest};
+pub(super) use crate::store::set::{Set, open_set};
 use crate::time::Timestamp;
-
-/// A snapshot in the store's directory.
-pub(super) type Set = View<SharedBytes>;
-
-/// The bytes of a snapshot, so that two threads can check them.
-#[derive(Clone, Debug)]
-pub(super) struct SharedBytes(Arc<Mapped>);
-
-impl AsRef<[u8]> for SharedBytes {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref()
-    }
-}
 
 /// A set and the file that it is in.
 pub(super) struct OpenSet {
@@ -84,31 +68,6 @@ fn open_layers(
         manifest.registries.par_iter().map(open).collect();
     let opened: Result<Vec<Option<Registry>>, StoreError> = opened.into_iter().collect();
     Ok(opened?.into_iter().flatten().collect())
-}
-
-/// Opens a set and checks every byte of it: against its checksum and, at the same time, whether
-/// it is one. `count` is how many members it must have, if that is known.
-pub(super) fn open_set(
-    disk: &dyn Disk,
-    file: &FileInfo,
-    count: Option<u64>,
-) -> Result<Set, StoreError> {
-    let bytes = SharedBytes(Arc::new(map(disk, file)?));
-    let path = disk.path_of(&file.name);
-    let checksum = || hex(xxh3_64(bytes.as_ref()));
-    let (checksum, set) = rayon::join(checksum, || View::open(bytes.clone()));
-    // When the checksum says that something is wrong, the view may say where.
-    let set = set.map_err(|error| StoreError::snapshot(path.clone(), &error))?;
-    if checksum != file.xxh3 {
-        return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
-    }
-    match count {
-        Some(count) if count != set.len() => {
-            let what = format!("it holds {} keys, the manifest says {count}", set.len());
-            Err(StoreError::damaged(path, 0, what))
-        }
-        _ => Ok(set),
-    }
 }
 
 /// Reads everything that a manifest says of layers; gives each problem to `report`.
