@@ -298,6 +298,9 @@ fn what_would_not_be_understood_again_is_refused_before_it_is_recorded() {
     };
     refused(Details::new(Action::Link, Source::Api));
     refused(Details::new(Action::Retract, Source::Agent));
+    let mut begins = Details::new(Action::OptOut, Source::Import);
+    begins.batch = Details::NEW_BATCH;
+    refused(begins);
     refused(Details::new(Action::Override, Source::Agent));
     let mut marketing = Details::new(Action::Override, Source::Agent);
     marketing.category = Some(Category::Marketing);
@@ -361,6 +364,23 @@ fn message_of(text: &str) -> Context {
         }
     }
     Context { scope: Scope::new(channel, sender, brand).unwrap(), category }
+}
+
+#[test]
+fn one_message_may_link_several_ids() {
+    let life = Life::new();
+    let now = Timestamp::from_millis(5);
+    let link = |one: u64, other: u64| {
+        let mut details = Details::new(Action::Link, Source::Api);
+        details.message_id = "m1".to_owned();
+        let (address, linked) = (address(one), Some(address(other)));
+        let event = NewEvent { address, linked, raw: String::new(), occurred_at: now, details };
+        life.writer.append(vec![event], now).unwrap()[0].outcome
+    };
+    let (one, other) = (NUMBERS, NUMBERS + 1);
+    assert_eq!(link(0, one), Outcome::Linked);
+    assert_eq!(link(one, other), Outcome::Linked);
+    assert_eq!([link(0, one), link(one, 0), link(0, other)], [Outcome::Already; 3]);
 }
 
 #[test]

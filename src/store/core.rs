@@ -368,7 +368,8 @@ impl Core {
     /// The sequence under which the same message, number and action stand already.
     fn recorded_before(&self, event: &NewEvent) -> Result<Option<u64>, WriteError> {
         let message_id = &event.details.message_id;
-        if message_id.is_empty() {
+        // A link that is repeated is known by what it joins: one message may join several ids.
+        if message_id.is_empty() || event.linked.is_some() {
             return Ok(None);
         }
         let Some(key) = self.key_of(&event.address) else { return Ok(None) };

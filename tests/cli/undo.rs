@@ -38,12 +38,34 @@ fn an_import_is_taken_back_for_those_whom_nothing_else_opted_out() {
     assert_eq!(dry, as_planned);
     assert_eq!(place.suppressed(&[ANA, LUIS, EVA]), [true, false, false]);
 
+    let state = place.run(&["export", "--view", "state", "--format", "ndjson"]);
+    assert_eq!(state.exits(0).lines().count(), 1, "{}", state.exits(0));
+    let stats = place.run(&["--json", "stats", "--by", "source"]).json();
+    assert_eq!(stats["groups"].as_object().unwrap().len(), 2, "{stats}");
     let why = place.run(&["why", LUIS]);
     assert!(why.exits(0).contains("note \"the wrong file\", import 2"), "{}", why.exits(0));
     let again = place.run(&["undo-import", "2", "--reason", "once more"]);
     again.exits(0);
     again.says(&["the import 2 was taken back before"]);
     assert_eq!(events(&place).len(), 8);
+}
+
+#[test]
+fn ids_are_taken_back_with_the_numbers() {
+    const ID: &str = "US.13491208655302741918";
+    const OTHER: &str = "US.2";
+    let place = Place::new();
+    place.run(&["link", ID, ANA]).exits(0);
+    place.write("list.csv", format!("to,tpl\n{ID},a\n{OTHER},b\n{LUIS},a\n"));
+    let import = ["--json", "import", "list.csv", "--column", "to", "--template-column", "tpl"];
+    assert_eq!(place.run(&import).json()["batch"], 3);
+    place.run(&["add", LUIS, OTHER, "--source", "keyword"]).exits(0);
+    assert_eq!(place.suppressed(&[ID, OTHER, ANA, LUIS]), [true; 4]);
+    let undo = ["--json", "undo-import", "3", "--reason", "r"];
+    let report = place.run(&undo).json();
+    assert_eq!((&report["released"], &report["still_opted_out"]), (&json!(1), &json!(2)));
+    assert_eq!(place.suppressed(&[ID, OTHER, ANA, LUIS]), [false, true, false, true]);
+    assert_eq!(place.run(&undo).json()["retracted"], 0);
 }
 
 #[test]

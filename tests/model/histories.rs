@@ -68,6 +68,18 @@ pub(crate) fn moment(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis)
 }
 
+/// A link of two addresses.
+pub(crate) fn link(random: &mut Random, address: &str, linked: &str) -> Event {
+    Event {
+        action: "link".to_owned(),
+        linked: linked.to_owned(),
+        ground: "request".to_owned(),
+        category: String::new(),
+        overrides: false,
+        ..event(random, address)
+    }
+}
+
 /// What the library is told of an event.
 pub(crate) fn details(event: &Event) -> Details {
     let action = match &*event.action {

@@ -195,7 +195,7 @@ pub(crate) fn takes_back(retract: &Event, event: &Event) -> bool {
 }
 
 /// The address and all that links join to it, by one link or several.
-fn same_person(history: &[Event], address: &str, at: i64) -> Vec<String> {
+pub(crate) fn same_person(history: &[Event], address: &str, at: i64) -> Vec<String> {
     let mut found = vec![address.to_owned()];
     for _ in history {
         for event in history {
@@ -276,20 +276,23 @@ fn plain_sender(sender: &str) -> String {
     }
 }
 
-/// Takes an event in as the store does: not twice by the same message id, and no operator's
-/// resubscribe that would leave the person's own word standing for want of an override.
+/// Takes an event in as the store does: nothing twice by the same message id, no link of those who
+/// are linked, and no operator's resubscribe that would leave the person's own word standing for want of an override.
 pub(crate) fn record(history: &mut Vec<Event>, event: &Event) -> bool {
     let is_same = |other: &Event| {
         !event.message_id.is_empty()
             && other.message_id == event.message_id
             && other.address == event.address
+            && other.linked == event.linked
             && other.action == event.action
     };
     let is_refused = event.action == "resubscribe"
         && standing(history, &event.address, i64::MAX)
             .iter()
             .any(|opt_out| reaches(event, opt_out) && !lifts(event, opt_out));
-    let is_taken = !is_refused && !history.iter().any(is_same);
+    let is_known = event.action == "link"
+        && same_person(history, &event.address, i64::MAX).contains(&event.linked);
+    let is_taken = !is_refused && !is_known && !history.iter().any(is_same);
     if is_taken {
         history.push(event.clone());
     }
