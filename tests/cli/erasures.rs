@@ -127,3 +127,23 @@ fn a_list_that_still_has_the_person_is_named() {
     ran.exits(0);
     ran.says(&["the layer dnc still lists 1 of them"]);
 }
+
+#[test]
+fn an_id_and_the_number_that_is_linked_with_it_are_erased_together() {
+    const ID: &str = "US.13491208655302741918";
+    let place = place();
+    place.run(&["add", ID, "--note", "Ana"]).exits(0);
+    place.run(&["link", ID, NUMBER]).exits(0);
+    let dry = place.run(&["erase", ID, "--dry-run"]);
+    let events = dry.exits(0).split('\t').next().unwrap().to_owned();
+    let erased = place.run(&["--json", "erase", ID]).json();
+    assert_eq!(erased["people"][0]["number"], ID);
+    assert_eq!(erased["people"][0]["events_dropped"].to_string(), events);
+    for text in ["5512345678", "13491208655302741918", "Ana"] {
+        assert_eq!(files_that_hold(&place, text), [""; 0], "{text}");
+    }
+    assert_eq!(place.suppressed(&[NUMBER, ID]), [true; 2]);
+    let unheard = place.run(&["erase", "US.77", "--reason", "for US.77"]);
+    unheard.fails(2, &["the reason holds the number"]);
+    place.run(&["verify"]).exits(0);
+}
