@@ -60,6 +60,13 @@ macro_rules! words {
                 serializer.serialize_str(self.as_str())
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<$name, D::Error> {
+                let word = String::deserialize(deserializer)?;
+                word.parse().map_err(serde::de::Error::custom)
+            }
+        }
     };
 }
 
@@ -178,7 +185,8 @@ pub struct Details {
     pub category: Option<Category>,
     /// Whether an operator's resubscribe is meant to lift also what the person said himself.
     pub overrides: bool,
-    /// The import to which the event belongs, or which it takes back; 0 for none.
+    /// The import to which the event belongs, or which it takes back, by the sequence of its first
+    /// event; 0 for none.
     pub batch: u64,
     /// The channel on which it was said, such as `whatsapp` or `sms`.
     pub channel: String,
@@ -201,6 +209,10 @@ pub struct Details {
 }
 
 impl Details {
+    /// In [`Details::batch`]: the list that is recorded begins an import, which is named by the
+    /// sequence of its first event.
+    pub const NEW_BATCH: u64 = u64::MAX;
+
     /// Details of which only the action and the source are known; the tier is marketing.
     pub fn new(action: Action, source: Source) -> Details {
         Details {
@@ -251,6 +263,13 @@ pub struct Event {
     pub previous: u64,
     /// Everything else.
     pub details: Details,
+}
+
+impl Event {
+    /// Whether it is what is kept of somebody who asked to be forgotten: his suppression.
+    pub fn is_tombstone(&self) -> bool {
+        self.key.is_some() && self.address.is_none()
+    }
 }
 
 /// Shows the number shortened and leaves its spelling out.

@@ -96,6 +96,14 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+/// From RFC 3339.
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Timestamp::parse(&text, &Zone::UTC).map_err(serde::de::Error::custom)
+    }
+}
+
 /// A time zone in which dates without an offset are read and days are counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Zone(TimeZone);

@@ -48,6 +48,9 @@ struct Story {
     /// What came back: sequence and number.
     acknowledged: Vec<(u64, Number)>,
     compactions: u64,
+    /// Numbers that were to be erased: their events may be gone.
+    erasing: HashSet<Number>,
+    erasures: u64,
 }
 
 #[test]
@@ -58,16 +61,19 @@ fn nothing_acknowledged_is_lost_by_two_hundred_kills() {
     let mut random = Random::new();
     let mut story = Story::default();
     for cycle in 0..CYCLES {
-        if random.below(4) == 0 {
-            story.compactions += u64::from(compact_and_kill(&store, &mut random));
-        } else {
-            add_and_kill(&store, &mut random, &mut story);
+        match random.below(8) {
+            0 | 1 => story.compactions += u64::from(compact_and_kill(&store, &mut random)),
+            2 => erase_and_kill(&store, &mut random, &mut story),
+            _ => add_and_kill(&store, &mut random, &mut story),
         }
         check(&store, &story, cycle);
     }
     let acknowledged = story.acknowledged.len() as u64;
-    let (attempted, compactions) = (story.attempted, story.compactions);
-    eprintln!("{acknowledged} of {attempted} acknowledged, {compactions} folds completed");
+    let Story { attempted, compactions, erasures, .. } = story;
+    eprintln!(
+        "{acknowledged} of {attempted} acknowledged, {compactions} folds and {erasures} erasures \
+         completed"
+    );
     assert!(acknowledged > CYCLES, "the processes were killed too early to tell anything");
     assert!(acknowledged < attempted, "the processes were killed too late to tell anything");
 }
@@ -132,23 +138,54 @@ fn compact_and_kill(store: &Path, random: &mut Random) -> bool {
     child.wait().unwrap().success()
 }
 
+/// When it was done before the kill, the number stands in no file.
+fn erase_and_kill(store: &Path, random: &mut Random, story: &mut Story) {
+    let known = story.acknowledged.len() as u64;
+    if known == 0 {
+        return;
+    }
+    let (_, number) = story.acknowledged[random.below(known) as usize];
+    story.erasing.insert(number);
+    let mut child = spawn(store, &["erase", &number.to_string()]);
+    thread::sleep(Duration::from_micros(random.below(150_000)));
+    child.kill().unwrap();
+    if child.wait().unwrap().success() {
+        story.erasures += 1;
+        let digits = number.to_string();
+        for entry in std::fs::read_dir(store).unwrap() {
+            let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+            let little = number.get().to_le_bytes();
+            for form in [&digits.as_bytes()[3..], &little] {
+                assert!(!bytes.windows(form.len()).any(|it| it == form), "{digits}");
+            }
+        }
+    }
+}
+
 fn check(store: &Path, story: &Story, cycle: u64) {
     let report = store::verify(store).unwrap();
     assert!(report.is_sound(), "cycle {cycle}: {:?}", report.damages);
     let reader = Reader::open(store).unwrap();
 
     let mut recorded = HashSet::new();
+    let mut people = HashSet::new();
+    let mut events = 0;
     query::events::<StoreError>(&reader, &Filter::default(), |event| {
-        recorded.insert((event.sequence, event.address.unwrap().number().unwrap()));
+        events += 1;
+        people.extend(event.key);
+        let number = event.address.map(|address| address.number().unwrap());
+        recorded.extend(number.map(|number| (event.sequence, number)));
         Ok(true)
     })
     .unwrap();
     let numbers = FIRST_NUMBER..FIRST_NUMBER + story.attempted;
     assert!(recorded.iter().all(|(_, number)| numbers.contains(&number.get())), "cycle {cycle}");
-    assert_eq!(recorded.len() as u64, reader.sequence(), "cycle {cycle}");
-    assert_eq!(reader.len().unwrap(), reader.sequence(), "cycle {cycle}");
+    assert_eq!(events, reader.sequence(), "cycle {cycle}");
+    assert_eq!(reader.len().unwrap(), people.len() as u64, "cycle {cycle}");
 
-    let lost = story.acknowledged.iter().find(|event| !recorded.contains(event));
+    let is_lost =
+        |event: &&(u64, Number)| !recorded.contains(event) && !story.erasing.contains(&event.1);
+    let lost = story.acknowledged.iter().find(is_lost);
     assert_eq!(lost, None, "cycle {cycle}");
     let keys: Vec<SubscriberKey> =
         story.acknowledged.iter().map(|&(_, number)| fold(number, reader.folding())).collect();

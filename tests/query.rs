@@ -10,8 +10,11 @@ use optout::disk::MemoryDisk;
 use optout::event::{Action, Details, Event, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Context, Policy};
-use optout::query::{By, Checker, Filter, Judge, Stale, Verdict, events, explain, states, stats};
-use optout::store::{Clock, NewEvent, Reader, StoreError, Writer, init_on};
+use optout::query::{
+    By, Checker, DiffError, Difference, Filter, Judge, Stale, Verdict, diff, events, explain,
+    states, stats,
+};
+use optout::store::{Clock, Moment, NewEvent, Reader, StoreError, Writer, init_on};
 use optout::time::{TimeRange, Timestamp, Zone};
 
 use common::Random;
@@ -166,7 +169,6 @@ fn a_state_gives_each_number_once_that_opted_out_in_the_range_and_is_so_at_its_e
 fn time_travel_answers_as_the_store_knew_it() {
     for seed in 0..300 {
         let (reader, all, mut random) = history(seed);
-        let judge = judge(&reader);
         for index in 0..SUBSCRIBERS {
             let key: SubscriberKey = fold(number(index), Folding::default());
             let at = (random.below(3) > 0).then(|| moment(random.below(MOMENTS)));
@@ -175,13 +177,111 @@ fn time_travel_answers_as_the_store_knew_it() {
                 .filter(|event| event.address == Some(number(index).into()))
                 .filter(|event| at.is_none_or(|at| event.received_at <= at))
                 .collect();
-            let explanation = explain(&reader, &judge, key, at).unwrap();
+            let view = at.map(|at| reader.at(Moment::Received(at)).unwrap());
+            let judge = judge(view.as_ref().unwrap_or(&reader));
+            let explanation = explain(&judge, key).unwrap();
             assert_eq!(explanation.events.iter().collect::<Vec<_>>(), known, "seed {seed}");
             let expected = is_opted_out(known.iter().copied());
             assert_eq!(explanation.is_suppressed(), expected, "seed {seed}, {index}");
             assert_eq!(explanation.since_event().is_some(), !known.is_empty(), "seed {seed}");
             assert_eq!(!explanation.rule.is_empty(), expected, "seed {seed}");
         }
+    }
+}
+
+/// Whoever is opted out by the events that one moment knows, and not by those of the other.
+fn differing(
+    all: &[Event],
+    from: impl Fn(&Event) -> bool,
+    to: impl Fn(&Event) -> bool,
+) -> Vec<(SubscriberKey, bool)> {
+    let is_out = |index: u64, known: &dyn Fn(&Event) -> bool| {
+        let of_number = |event: &&Event| event.address == Some(number(index).into());
+        is_opted_out(all.iter().filter(of_number).filter(|event| known(event)))
+    };
+    let differs = |index| {
+        let (was, is) = (is_out(index, &from), is_out(index, &to));
+        (was != is).then(|| (fold(number(index), Folding::default()), is))
+    };
+    (0..SUBSCRIBERS).filter_map(differs).collect()
+}
+
+fn diff_of(reader: &Reader, from: Moment, to: Moment) -> Result<Vec<Difference>, DiffError> {
+    let mut found = Vec::new();
+    diff(reader, from, to, |difference| {
+        found.push(difference);
+        Ok::<(), DiffError>(())
+    })?;
+    Ok(found)
+}
+
+#[test]
+fn a_diff_gives_whoever_is_opted_out_at_one_of_two_moments_only() {
+    for seed in 0..60 {
+        let (reader, all, _) = history(seed);
+        let check = |found: Vec<Difference>, expected: Vec<(SubscriberKey, bool)>| {
+            let pairs: Vec<_> = found.iter().map(|it| (it.key, it.added)).collect();
+            assert_eq!(pairs, expected, "seed {seed}");
+            for it in found {
+                let event = &all[it.sequence as usize - 1];
+                assert_eq!(event.address, it.address, "seed {seed}");
+                assert_eq!((event.occurred_at, event.details.source), (it.since, it.source));
+                assert_eq!(event.details.action == Action::OptOut, it.added, "seed {seed}");
+            }
+        };
+        let up_to = |last| move |event: &Event| event.sequence <= last;
+        let until = |step| move |event: &Event| event.received_at <= moment(step);
+        for from in 0..=all.len() as u64 {
+            for to in from..=all.len() as u64 {
+                let found = diff_of(&reader, Moment::Sequence(from), Moment::Sequence(to));
+                check(found.unwrap(), differing(&all, up_to(from), up_to(to)));
+            }
+            if from > 0 {
+                let backwards =
+                    diff_of(&reader, Moment::Sequence(from), Moment::Sequence(from - 1));
+                assert!(matches!(backwards, Err(DiffError::Backwards { .. })), "seed {seed}");
+            }
+        }
+        for from in 0..MOMENTS {
+            for to in from..MOMENTS {
+                let [one, other] = [from, to].map(|step| Moment::Received(moment(step)));
+                check(
+                    diff_of(&reader, one, other).unwrap(),
+                    differing(&all, until(from), until(to)),
+                );
+            }
+        }
+        let future = diff_of(&reader, Moment::Sequence(0), Moment::Sequence(21));
+        assert!(matches!(future, Err(DiffError::Store(StoreError::Future { .. }))));
+    }
+}
+
+#[test]
+fn a_view_of_the_past_is_asked_like_one_of_now() {
+    for seed in 0..100 {
+        let (reader, all, mut random) = history(seed);
+        let last = random.below(21);
+        let view = reader.at(Moment::Sequence(last)).unwrap();
+        let known: Vec<Event> = all.iter().filter(|it| it.sequence <= last).cloned().collect();
+        let given = found(|visit| events(&view, &Filter::default(), visit));
+        assert_eq!(given, known, "seed {seed}");
+        let filter = Filter { up_to: None, ..filter(&mut random) };
+        let then = Filter { up_to: Some(last), ..filter.clone() };
+        let state = found(|visit| states(&view, &filter, visit));
+        assert_eq!(state, found(|visit| states(&reader, &then, visit)), "seed {seed}");
+        let counts = |reader, filter| stats(reader, filter, By::Day, &Zone::UTC).unwrap();
+        assert_eq!(counts(&view, &filter), counts(&reader, &then), "seed {seed}");
+        let checker = optout::query::Checker::new(judge(&view), None);
+        for index in 0..SUBSCRIBERS {
+            let of_number = |event: &&Event| event.address == Some(number(index).into());
+            let verdict = &checker.verdicts(&[number(index).to_string()]).unwrap()[0];
+            let expected = is_opted_out(known.iter().filter(of_number));
+            assert_eq!(!verdict.is_allowed(), expected, "seed {seed}, {index}");
+        }
+        // A later moment than its own can be asked of it too.
+        let later = view.at(Moment::Sequence(20)).unwrap();
+        assert_eq!((later.sequence(), view.sequence()), (20, last));
+        assert_eq!(later.len().unwrap(), reader.len().unwrap(), "seed {seed}");
     }
 }
 

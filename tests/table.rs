@@ -3,7 +3,8 @@
 mod common;
 
 use optout::table::{
-    ColumnChoice, Encoding, HeaderRule, ReadOptions, Table, TableError, append_cell, fold_name,
+    Block, ColumnChoice, Encoding, HeaderRule, ReadOptions, Record, Shape, Table, TableError,
+    append_cell, fold_name,
 };
 
 use common::Random;
@@ -125,9 +126,13 @@ fn read(text: &[u8], delimiter: u8, block_bytes: usize) -> Result<Vec<(Row, Want
         ..ReadOptions::default()
     };
     let mut table = Table::open(text, &options, &never)?;
+    let shape = Shape::of(&table);
+    let (columns, count) = (shape.columns(), shape.column_count());
+    assert_eq!(Shape::new(shape.encoding(), shape.delimiter(), &columns, count)?, shape);
     let (mut rows, mut scratch) = (vec![], vec![]);
     for block in table.blocks() {
         let block = block?;
+        reads_alike_from_its_middle(&block, &shape);
         let mut seen = 0;
         for record in block.records() {
             assert_eq!(record.range().start, seen, "records leave no gap");
@@ -151,6 +156,19 @@ fn read(text: &[u8], delimiter: u8, block_bytes: usize) -> Result<Vec<(Row, Want
         assert_eq!(wanted[0].as_ref(), row.cells.get(second - 1), "column {second} of {row:?}");
     }
     Ok(rows)
+}
+
+/// A piece that begins and ends where a record does is read as within the whole block.
+fn reads_alike_from_its_middle(block: &Block, shape: &Shape) {
+    let told = |record: Record<'_>| {
+        let cells = [0, 1].map(|it| record.cell(it).map(|cell| cell.raw().to_vec()));
+        (record.bytes().to_vec(), record.line(), cells)
+    };
+    let half = block.records().count() / 2;
+    let Some(first) = block.records().nth(half) else { return };
+    let piece = &block.bytes()[first.range().start..];
+    let of_piece: Vec<_> = shape.records(piece, first.line()).map(told).collect();
+    assert_eq!(of_piece, block.records().skip(half).map(told).collect::<Vec<_>>());
 }
 
 fn hostile_text(random: &mut Random, pieces: usize) -> Vec<u8> {
@@ -265,6 +283,7 @@ fn utf16_is_read_as_text_and_encodes_back_to_the_same_bytes() {
             let mut again = Vec::new();
             encoding.encode(&decoded, &mut again);
             assert!(again == file);
+            assert!(*encoding.decode(&file).unwrap() == *decoded);
         }
     }
 }
@@ -284,6 +303,7 @@ fn utf16_that_is_cut_or_broken_is_refused_with_its_byte() {
         ([&whole[..], b"\x3d\xd8\x35\x00"].concat(), whole.len()),
         ([&whole[..], b"\x00\xde\x35\x00"].concat(), whole.len()),
     ] {
+        assert!(Encoding::Utf16Le.decode(&damaged).is_err());
         let error = read_all(&damaged).unwrap_err();
         assert!(
             matches!(error, TableError::Utf16 { offset, .. } if offset == byte as u64),

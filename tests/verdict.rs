@@ -14,7 +14,7 @@ use optout::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use optout::policy::{Claims, Context, Fact, Policy, Ruling, Scope, refusal};
 use optout::query::{Judge, Stale, explain};
 use optout::scrub::SuppressionSet;
-use optout::store::{Bulk, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
+use optout::store::{Bulk, Moment, NewEvent, Outcome, Reader, WriteError, Writer, init_on};
 use optout::time::Timestamp;
 
 /// Of these addresses the first are numbers, the others ids.
@@ -107,7 +107,11 @@ impl Life {
     }
 
     fn step(&mut self, random: &mut Random) {
-        self.now += 1;
+        // The clock is set back now and then.
+        self.now = match random.below(12) {
+            0 => 1.max(self.now - random.below(6) as i64),
+            _ => self.now + 1,
+        };
         let now = Timestamp::from_millis(self.now);
         match random.below(10) {
             0 => drop(self.writer.compact(now).unwrap()),
@@ -123,7 +127,7 @@ impl Life {
         let occurred_at = Timestamp::from_millis(random.below(MOMENTS) as i64);
         let sequence = self.writer.sequence() + 1;
         let fact = Fact::new(&details, sequence, occurred_at, now).unwrap();
-        let before = self.pool(index, now);
+        let before = self.pool(index, Timestamp::MAX);
         let is_refused = refusal(&fact, &before).is_some();
         let event = NewEvent {
             address: address(index),
@@ -136,7 +140,8 @@ impl Life {
         assert_eq!(receipt.outcome == Outcome::Refused, is_refused);
         if !is_refused {
             self.facts[index as usize].push(fact);
-            let (before, after) = (Claims::of(&before), Claims::of(&self.pool(index, now)));
+            let (before, after) =
+                (Claims::of(&before), Claims::of(&self.pool(index, Timestamp::MAX)));
             assert_eq!(receipt.opted_out, !after.is_empty());
             let changed = matches!(receipt.outcome, Outcome::Added | Outcome::Resubscribed);
             let is_override = receipt.outcome == Outcome::Recorded;
@@ -161,9 +166,9 @@ impl Life {
         } else {
             assert_eq!((receipt.outcome, self.writer.sequence()), (Outcome::Already, sequence));
         }
-        let pool = self.pool(one, now);
+        let pool = self.pool(one, Timestamp::MAX);
         assert_eq!(receipt.opted_out, !Claims::of(&pool).is_empty());
-        assert_eq!(pool, self.pool(other, now), "they were one already, or are so now");
+        assert_eq!(pool, self.pool(other, Timestamp::MAX), "they were one already, or are so now");
     }
 
     fn bulk(&mut self, random: &mut Random, now: Timestamp) {
@@ -219,12 +224,12 @@ impl Life {
         let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
         judge.judge_batch(&keys, &mut rulings).unwrap();
         for ((index, key), ruling) in known.iter().zip(rulings) {
-            let facts = self.pool(*index, Timestamp::from_millis(self.now));
+            let facts = self.pool(*index, Timestamp::MAX);
             let claims = Claims::of(&facts);
             assert_eq!(reader.claims(*key).unwrap(), claims);
             let expected = policy.on_claims(&claims, &context);
             assert_eq!(ruling, expected, "{context:?} {claims:?}");
-            let explanation = explain(reader, &judge, *key, None).unwrap();
+            let explanation = explain(&judge, *key).unwrap();
             assert_eq!((explanation.ruling, &explanation.claims), (expected, &claims));
             if !ruling.may_send() {
                 let behind = explanation.since.expect("an opt-out is behind it");
@@ -236,9 +241,18 @@ impl Life {
             }
             // As it was known at an earlier moment.
             let at = Timestamp::from_millis(random.below(self.now as u64 + 1) as i64);
-            let then = explain(reader, &judge, *key, Some(at)).unwrap();
+            let view = reader.at(Moment::Received(at)).unwrap();
+            let now = Timestamp::from_millis(self.now);
+            let judge =
+                Judge::new(&view, policy.clone(), context.clone(), now, Stale::Refuse).unwrap();
+            let then = explain(&judge, *key).unwrap();
             let claims = Claims::of(&self.pool(*index, at));
-            assert_eq!(then.ruling, policy.on_claims(&claims, &context));
+            let expected = policy.on_claims(&claims, &context);
+            assert_eq!(then.ruling, expected);
+            let mut ruling = [Ruling::UNANSWERED];
+            judge.judge_batch(&[*key], &mut ruling).unwrap();
+            assert_eq!(ruling, [expected], "{at} {claims:?}");
+            assert_eq!(view.claims(*key).unwrap(), claims);
         }
     }
 }
@@ -284,6 +298,9 @@ fn what_would_not_be_understood_again_is_refused_before_it_is_recorded() {
     };
     refused(Details::new(Action::Link, Source::Api));
     refused(Details::new(Action::Retract, Source::Agent));
+    let mut begins = Details::new(Action::OptOut, Source::Import);
+    begins.batch = Details::NEW_BATCH;
+    refused(begins);
     refused(Details::new(Action::Override, Source::Agent));
     let mut marketing = Details::new(Action::Override, Source::Agent);
     marketing.category = Some(Category::Marketing);
@@ -304,12 +321,16 @@ fn event_of(text: &str) -> (Details, i64) {
         "start" => Action::Resubscribe,
         "let" => Action::Override,
         "link" => Action::Link,
+        "undo" => Action::Retract,
         other => panic!("{other} is no event"),
     };
     let mut details = Details::new(action, Source::Keyword);
     let mut at = None;
     if action == Action::Override {
         details.category = Some(words.next().unwrap().parse().unwrap());
+    }
+    if action == Action::Retract {
+        details.batch = words.next().unwrap().parse().unwrap();
     }
     if words.next_if_eq(&"all").is_some() {
         details.tier = Tier::All;
@@ -320,6 +341,7 @@ fn event_of(text: &str) -> (Details, i64) {
             "from" => details.sender = words.next().unwrap().to_owned(),
             "of" => details.brand = words.next().unwrap().to_owned(),
             "by" => details.source = words.next().unwrap().parse().unwrap(),
+            "in" => details.batch = words.next().unwrap().parse().unwrap(),
             "ground" => details.ground = words.next().unwrap().parse().unwrap(),
             "override" => details.overrides = true,
             moment => at = Some(moment.strip_prefix('@').unwrap().parse().unwrap()),
@@ -342,6 +364,23 @@ fn message_of(text: &str) -> Context {
         }
     }
     Context { scope: Scope::new(channel, sender, brand).unwrap(), category }
+}
+
+#[test]
+fn one_message_may_link_several_ids() {
+    let life = Life::new();
+    let now = Timestamp::from_millis(5);
+    let link = |one: u64, other: u64| {
+        let mut details = Details::new(Action::Link, Source::Api);
+        details.message_id = "m1".to_owned();
+        let (address, linked) = (address(one), Some(address(other)));
+        let event = NewEvent { address, linked, raw: String::new(), occurred_at: now, details };
+        life.writer.append(vec![event], now).unwrap()[0].outcome
+    };
+    let (one, other) = (NUMBERS, NUMBERS + 1);
+    assert_eq!(link(0, one), Outcome::Linked);
+    assert_eq!(link(one, other), Outcome::Linked);
+    assert_eq!([link(0, one), link(one, 0), link(0, other)], [Outcome::Already; 3]);
 }
 
 #[test]

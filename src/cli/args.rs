@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use optout::event::{Ground, Source, Tier};
-use optout::exchange::RegistryFormat;
+use optout::exchange::{MaxAdded, RegistryFormat};
 use optout::number::Region;
 use optout::store::RegistryName;
 use optout::time::{Timestamp, Zone};
@@ -27,7 +27,7 @@ Exit codes:
   3   the store is damaged, or is not a store: nothing was answered
   4   another writer holds the store
   5   refused by a guard: an output exists, is the input …
-  10  check --exit-status: somebody is not allowed";
+  10  check, recheck --exit-status: somebody is not allowed";
 
 /// Where help lists the options that every command has.
 const COMMON: &str = "Common options";
@@ -73,16 +73,24 @@ pub(crate) enum Command {
     Override(Override),
     /// Join an id and a number: what holds for one holds for both
     Link(Link),
+    /// Forget persons: drop all that is recorded of them but the opt-out itself
+    Erase(Erase),
     /// Record lists of opt-outs
     Import(Import),
+    /// Take an import back: nobody is opted out by it any more
+    UndoImport(UndoImport),
     /// Take those who opted out out of recipient lists
     Scrub(Scrub),
+    /// Give the rows of a scrubbed list that stand differently since, right before it is sent
+    Recheck(Recheck),
     /// Say who may be messaged
     Check(Check),
     /// Say why somebody may be messaged or not, with all events behind it
     Why(Why),
     /// List the layers: registries and consents that somebody else keeps
     Layers(Layers),
+    /// Show who came to be opted out and who no longer is, between two moments or two sets
+    Diff(Diff),
     /// Write the events or opt-outs of a range of dates
     Export(Export),
     /// Count the events of a range of dates
@@ -203,6 +211,28 @@ pub(crate) struct Link {
     pub(crate) event: EventArgs,
 }
 
+/// Options of `erase`.
+#[derive(Debug, Args)]
+pub(crate) struct Erase {
+    /// The numbers, in any spelling, or ids; - reads one a line from standard input
+    ///
+    /// Their events, spellings and notes leave the store for good, and the files are searched for
+    /// the numbers afterwards. They stay opted out of all messages, also those of whom nothing was
+    /// recorded. Addresses that are linked with one of them are erased with it. Outside lists,
+    /// exports and backups are not touched.
+    #[arg(required = true, value_name = "NUMBER")]
+    pub(crate) numbers: Vec<String>,
+    /// The region of national numbers, such as MX
+    #[arg(long, value_parser = region)]
+    pub(crate) region: Option<Region>,
+    /// Why, such as the number of a case; it is kept, so it must not say who was forgotten
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+    /// Erase nothing, only say how many events would be dropped
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
 /// Options of `resubscribe`.
 #[derive(Debug, Args)]
 pub(crate) struct Resubscribe {
@@ -235,6 +265,12 @@ pub(crate) struct Import {
     /// The column that has the region of each number
     #[arg(long, value_name = "NAME|INDEX")]
     pub(crate) region_column: Option<String>,
+    /// The column of the message template that each person answered; --template where it is empty
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) template_column: Option<String>,
+    /// The column of the campaign that each person answered; --campaign where it is empty
+    #[arg(long, value_name = "NAME|INDEX")]
+    pub(crate) campaign_column: Option<String>,
     /// Write the rows that can't be read to this file, with line and reason
     #[arg(long, value_name = "FILE")]
     pub(crate) invalid: Option<PathBuf>,
@@ -248,10 +284,28 @@ pub(crate) struct Import {
     /// Record nothing, only count
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Refuse to add more than so many, such as 5000, or than such a share of those who are opted
+    /// out, such as 10%: the lists are counted first, and nothing is recorded when it is more
+    #[arg(long, value_name = "N|PERCENT")]
+    pub(crate) max_added: Option<MaxAdded>,
     #[command(flatten)]
     pub(crate) registry: RegistryArgs,
     #[command(flatten)]
     pub(crate) event: EventArgs,
+}
+
+/// Options of `undo-import`.
+#[derive(Debug, Args)]
+pub(crate) struct UndoImport {
+    /// The import, by the number that it answered: the sequence of its first event
+    #[arg(value_name = "BATCH")]
+    pub(crate) batch: u64,
+    /// Why it should not have been loaded
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
+    /// Record nothing, only count
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Where help lists the options of layers.
@@ -270,7 +324,7 @@ pub(crate) struct RegistryArgs {
         help_heading = LAYER,
         requires = "as_of",
         conflicts_with_all = [
-            "at_column", "region_column", "at", "source", "sender", "brand", "tier", "word",
+            "at_column", "region_column", "template_column", "campaign_column", "max_added", "at", "source", "sender", "brand", "tier", "word",
             "campaign", "message_id", "note",
         ]
     )]
@@ -370,6 +424,8 @@ pub(crate) struct Scrub {
     /// When an outside list is older than it may be: refuse, or warn and go on
     #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
     pub(crate) stale: StaleChoice,
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
     /// enforce takes rows out; report keeps every row and only counts; off asks nobody
     #[arg(long, value_enum, default_value_t = Mode::Enforce)]
     pub(crate) mode: Mode,
@@ -385,6 +441,39 @@ pub(crate) struct Scrub {
     /// Write the rows without a readable number to this file, with line and reason
     #[arg(long, value_name = "FILE")]
     pub(crate) invalid: Option<PathBuf>,
+    /// Write the report to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// Write a receipt to this file, and beside it (FILE.rows) what `recheck` needs to find
+    /// single rows again. A folder when there are several lists: NAME.receipt for each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) receipt: Option<PathBuf>,
+    /// Replace existing output files
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Options of `recheck`.
+#[derive(Debug, Args)]
+pub(crate) struct Recheck {
+    /// The receipt that `scrub --receipt` wrote; RECEIPT.rows has to lie beside it
+    #[arg(value_name = "RECEIPT")]
+    pub(crate) receipt: PathBuf,
+    /// The list that was scrubbed, or what was kept of it
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Where the rows go that stand differently; standard output if not given
+    #[arg(long, short, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+    /// The table of rules by which the list was scrubbed, if not the built-in one
+    #[arg(long, env = "OPTOUT_POLICY", value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// When an outside list is older than it may be: refuse, or warn and go on
+    #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
+    pub(crate) stale: StaleChoice,
+    /// Exit with 10 if any row must not be sent to any more
+    #[arg(long)]
+    pub(crate) exit_status: bool,
     /// Write the report to this file, as JSON
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -418,6 +507,8 @@ pub(crate) struct Check {
     /// When an outside list is older than it may be: refuse, or warn and go on
     #[arg(long, value_enum, default_value_t = StaleChoice::Refuse, value_name = "WHAT")]
     pub(crate) stale: StaleChoice,
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
 }
 
 /// Options of `why`.
@@ -431,12 +522,44 @@ pub(crate) struct Why {
     pub(crate) region: Option<Region>,
     #[command(flatten)]
     pub(crate) context: ContextArgs,
-    /// As the store knew it at this moment
-    #[arg(long, value_name = "TIME")]
+    #[command(flatten)]
+    pub(crate) as_of: AsOfArgs,
+}
+
+/// At which moment a store is asked.
+#[derive(Debug, Args)]
+pub(crate) struct AsOfArgs {
+    /// As the store knew it at this moment, layers included: RFC 3339, or a date
+    #[arg(long = "at", visible_alias = "as-of", value_name = "TIME")]
     pub(crate) at: Option<String>,
     /// The zone of a time without an offset
     #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
     pub(crate) tz: Zone,
+}
+
+impl AsOfArgs {
+    /// The moment; `None` for now.
+    pub(crate) fn moment(&self) -> Result<Option<Timestamp>, crate::exit::UsageError> {
+        moment(&self.at, &self.tz)
+    }
+}
+
+/// Options of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// The earlier moment: a sequence, or a time as the store knew it then: RFC 3339, or a date.
+    /// Or a set of numbers: a .roaring file
+    #[arg(value_name = "FROM")]
+    pub(crate) from: String,
+    /// The later moment, or the other set
+    #[arg(value_name = "TO")]
+    pub(crate) to: String,
+    /// The zone of a time without an offset
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
+    /// Only how many there are
+    #[arg(long)]
+    pub(crate) count: bool,
 }
 
 /// A range of dates.

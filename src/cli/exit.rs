@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use optout::exchange::ImportError;
-use optout::query::JudgeError;
-use optout::scrub::{OutputError, ScrubError};
+use optout::exchange::{ImportError, TooMany};
+use optout::query::{DiffError, JudgeError, RecheckRefused};
+use optout::scrub::{OutputError, RecheckError, ScrubError};
 use optout::store::{StoreError, WriteError};
 
 /// How the process ends.
@@ -22,7 +22,7 @@ pub(crate) enum Exit {
     Locked = 4,
     /// Refused by a guard.
     Refused = 5,
-    /// `check --exit-status`: somebody is not allowed.
+    /// `--exit-status` of `check` and `recheck`: somebody is not allowed.
     NotAllowed = 10,
 }
 
@@ -49,11 +49,14 @@ impl Exit {
     }
 
     fn of_cause(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
-        let of_store = |error: &StoreError| error.is_store_at_fault().then_some(Exit::Store);
+        let of_store = |error: &StoreError| match error {
+            StoreError::Future { .. } => Some(Exit::Usage),
+            error => error.is_store_at_fault().then_some(Exit::Store),
+        };
         if cause.is::<UsageError>() {
             return Some(Exit::Usage);
         }
-        if cause.is::<Refusal>() {
+        if cause.is::<Refusal>() || cause.is::<TooMany>() {
             return Some(Exit::Refused);
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
@@ -64,9 +67,11 @@ impl Exit {
                 WriteError::Locked { .. } => Some(Exit::Locked),
                 WriteError::NotEmpty { .. } => Some(Exit::Store),
                 // Texts come from options only: spellings are shortened before.
-                WriteError::Text { .. } | WriteError::Channel(_) | WriteError::Action { .. } => {
-                    Some(Exit::Usage)
-                }
+                WriteError::Text { .. }
+                | WriteError::Channel(_)
+                | WriteError::Action { .. }
+                | WriteError::Batch { .. }
+                | WriteError::NamesForgotten { .. } => Some(Exit::Usage),
                 WriteError::Registry(error) if error.is_usage() => Some(Exit::Usage),
                 WriteError::Registry(_) => Some(Exit::Refused),
                 WriteError::Store(error) => of_store(error),
@@ -80,12 +85,32 @@ impl Exit {
                 _ => None,
             };
         }
+        if let Some(error) = cause.downcast_ref::<DiffError>() {
+            return match error {
+                DiffError::Store(error) => of_store(error),
+                DiffError::Backwards { .. } => Some(Exit::Usage),
+                _ => None,
+            };
+        }
         if let Some(error) = cause.downcast_ref::<ImportError>() {
             return match error {
                 ImportError::Write(error) => Exit::of_cause(error),
                 ImportError::Store(error) => of_store(error),
                 ImportError::Mixed { .. } => Some(Exit::Usage),
                 _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<RecheckRefused>() {
+            return match error {
+                RecheckRefused::Store(error) => of_store(error),
+                RecheckRefused::Recheck(error) => match error {
+                    RecheckError::OtherFile { .. } | RecheckError::FileChanged { .. } => {
+                        Some(Exit::Refused)
+                    }
+                    RecheckError::Lookup(source) => Exit::of_cause(&**source),
+                    _ => None,
+                },
+                _ => Some(Exit::Refused),
             };
         }
         if let Some(ScrubError::Lookup { source, .. }) = cause.downcast_ref::<ScrubError>() {

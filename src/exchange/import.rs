@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::labels::{Gathered, LabelList, Labels};
 use crate::event::{Action, Details, Event};
 use crate::number::{Address, BusinessId, Number, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Fact};
@@ -29,11 +30,16 @@ pub struct ImportOptions {
     pub region: Option<Region>,
     /// The column that has the region of each number.
     pub region_column: Option<String>,
+    /// The column of the message template that each person answered.
+    pub template_column: Option<String>,
+    /// The column of the campaign that each person answered.
+    pub campaign_column: Option<String>,
     /// The zone of times without an offset.
     pub zone: Zone,
     /// When the persons acted, for rows that don't say so themselves.
     pub occurred_at: Timestamp,
-    /// What the events share. The action is [`Action::OptOut`].
+    /// What the events share. The action is [`Action::OptOut`]. Without a batch the list is an
+    /// import of its own; with one it goes on with that import.
     pub details: Details,
 }
 
@@ -60,6 +66,9 @@ pub struct ImportReport {
     pub doubtful: u64,
     /// The invalid rows by reason.
     pub invalid_reasons: BTreeMap<&'static str, u64>,
+    /// The import, by the sequence of its first event: with this it can be taken back. None when
+    /// nothing was recorded.
+    pub batch: Option<u64>,
 }
 
 impl ImportReport {
@@ -73,6 +82,7 @@ impl ImportReport {
         self.sequence = next.sequence;
         self.unreadable_times += next.unreadable_times;
         self.doubtful += next.doubtful;
+        self.batch = self.batch.or(next.batch);
         for (reason, count) in next.invalid_reasons {
             *self.invalid_reasons.entry(reason).or_default() += count;
         }
@@ -157,9 +167,7 @@ pub fn import(
     let mut invalid = InvalidRows { out: invalid, shape };
     invalid.write(&shape.extended_header(&table, &[b"optout_line", b"optout_reason"]))?;
     let mut job = Job {
-        sink: Sink::new(target),
-        details: &options.details,
-        received_at,
+        sink: Sink::new(target, &options.details, received_at),
         report: ImportReport::default(),
     };
     let mut rows_recorded = 0;
@@ -284,10 +292,12 @@ struct CellReader<'a> {
     /// Where the optional columns stand among those that were asked for.
     at: Option<usize>,
     region: Option<usize>,
+    template: Option<usize>,
+    campaign: Option<usize>,
 }
 
-/// A number, its moment and its spelling.
-type ReadNumber = (Number, Timestamp, String);
+/// A number, its moment, its spelling, and the place of its labels.
+type ReadNumber = (Number, Timestamp, String, usize);
 
 /// What a block's rows amount to.
 #[derive(Default)]
@@ -296,11 +306,12 @@ struct ReadRows {
     blank: u64,
     unreadable_times: u64,
     doubtful: u64,
-    /// Rows with one number: where its spelling stands in the texts.
-    single: Vec<(Number, Timestamp, std::ops::Range<usize>)>,
+    /// Rows with one number: where its spelling stands in the texts, and its labels.
+    single: Vec<(Number, Timestamp, std::ops::Range<usize>, usize)>,
     texts: String,
-    /// Rows with an id without a number.
-    ids: Vec<(BusinessId, Timestamp)>,
+    /// Rows with an id without a number, and their labels.
+    ids: Vec<(BusinessId, Timestamp, usize)>,
+    labels: LabelList,
     /// Rows with several numbers.
     several: Vec<Vec<ReadNumber>>,
     rejected: Vec<Rejected>,
@@ -321,15 +332,17 @@ impl<'a> CellReader<'a> {
                 .collect(),
             None => HashMap::new(),
         };
+        // The number's column is the first of those that are asked for.
+        let mut places = 1..;
+        let mut place = |column: &Option<String>| column.as_ref().and_then(|_| places.next());
         CellReader {
             options,
             numbers: NumberReader::new(options.region, folding),
             by_region,
-            at: options.at_column.as_ref().map(|_| 1),
-            region: options
-                .region_column
-                .as_ref()
-                .map(|_| 1 + usize::from(options.at_column.is_some())),
+            at: place(&options.at_column),
+            region: place(&options.region_column),
+            template: place(&options.template_column),
+            campaign: place(&options.campaign_column),
         }
     }
 
@@ -338,6 +351,8 @@ impl<'a> CellReader<'a> {
         let mut columns = vec![named(&self.options.column).unwrap_or_default()];
         columns.extend(named(&self.options.at_column));
         columns.extend(named(&self.options.region_column));
+        columns.extend(named(&self.options.template_column));
+        columns.extend(named(&self.options.campaign_column));
         let read = ReadOptions { columns, ..ReadOptions::default() };
         let has_regions = self.region.is_some();
         let looks_like_number = |cell: &[u8]| {
@@ -381,6 +396,7 @@ impl<'a> CellReader<'a> {
     ) -> Result<bool, &'static str> {
         let (occurred_at, time_is_readable) = self.time_of(record, scratch);
         let numbers = self.reader_for(record, scratch)?;
+        let labels = self.labels_of(record, out, scratch);
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
         // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
         // is not sendable is looked at again: it may be read in two ways, and then both count.
@@ -388,11 +404,11 @@ impl<'a> CellReader<'a> {
             (Ok(recipient), _) if recipient.sendable => {
                 let begin = out.texts.len();
                 push_text(&mut out.texts, cell);
-                out.single.push((recipient.number, occurred_at, begin..out.texts.len()));
+                out.single.push((recipient.number, occurred_at, begin..out.texts.len(), labels));
                 return Ok(time_is_readable);
             }
             (Err(Reason::BusinessScopedId), Some(id)) => {
-                out.ids.push((id, occurred_at));
+                out.ids.push((id, occurred_at, labels));
                 return Ok(time_is_readable);
             }
             _ => {}
@@ -403,7 +419,7 @@ impl<'a> CellReader<'a> {
         let found: Vec<_> = readings
             .iter()
             .filter_map(|reading| reading.number)
-            .map(|number| (number, occurred_at, raw.clone()))
+            .map(|number| (number, occurred_at, raw.clone(), labels))
             .collect();
         match readings.iter().find_map(|reading| reading.status.reason()) {
             Some(reason) => {
@@ -432,6 +448,22 @@ impl<'a> CellReader<'a> {
             Ok(moment) => (moment, true),
             Err(_) => (default, false),
         }
+    }
+
+    /// What caused a row's opt-out, as the place of its labels.
+    fn labels_of(&self, record: &Record<'_>, out: &mut ReadRows, scratch: &mut Vec<u8>) -> usize {
+        if self.template.is_none() && self.campaign.is_none() {
+            return 0;
+        }
+        let mut text = |column: Option<usize>| {
+            let mut text = String::new();
+            if let Some(cell) = column.and_then(|at| record.cell(at)) {
+                push_text(&mut text, cell.value(scratch).trim_ascii());
+            }
+            text
+        };
+        let (template, campaign) = (text(self.template), text(self.campaign));
+        out.labels.place(Labels { template, campaign })
     }
 
     /// The reader for a row's region.
@@ -494,8 +526,6 @@ impl InvalidRows<'_> {
 /// A running import.
 struct Job<'a> {
     sink: Sink<'a>,
-    details: &'a Details,
-    received_at: Timestamp,
     report: ImportReport,
 }
 
@@ -511,27 +541,28 @@ impl Job<'_> {
             *report.invalid_reasons.entry(row.reason).or_default() += 1;
             invalid.write_row(row)?;
         }
-        for (number, occurred_at, text) in rows.single {
-            self.sink.bulk.push(number, occurred_at, &rows.texts[text]);
+        for (number, occurred_at, text, labels) in rows.single {
+            let labels = rows.labels.get(labels);
+            self.sink.gathered.push(labels, number, occurred_at, &rows.texts[text]);
         }
-        for (id, occurred_at) in &rows.ids {
-            self.sink.bulk.push_id(id, *occurred_at);
+        for (id, occurred_at, labels) in &rows.ids {
+            self.sink.gathered.push_id(rows.labels.get(*labels), id, *occurred_at);
         }
         if rows.several.is_empty() && rows.beside.is_empty() {
             return Ok(());
         }
         // Rows that came before have to be counted before.
         self.record()?;
-        let added = self.sink.add(self.details, self.received_at, &rows.several)?;
+        let added = self.sink.add(&rows.labels, &rows.several)?;
         self.report.added += added;
         self.report.already += rows.several.len() as u64 - added;
-        self.sink.add(self.details, self.received_at, &[rows.beside])?;
+        self.sink.add(&rows.labels, &[rows.beside])?;
         Ok(())
     }
 
     fn record(&mut self) -> Result<(), ImportError> {
-        if !self.sink.bulk.is_empty() {
-            let (added, already) = self.sink.record(self.details, self.received_at)?;
+        if !self.sink.gathered.is_empty() {
+            let (added, already) = self.sink.record()?;
             self.report.added += added;
             self.report.already += already;
         }
@@ -543,6 +574,7 @@ impl Job<'_> {
             ImportTarget::Store(writer) => writer.sequence(),
             ImportTarget::DryRun(run) => run.reader.sequence(),
         };
+        self.report.batch = self.sink.batch();
         Ok(self.report)
     }
 }
@@ -550,50 +582,67 @@ impl Job<'_> {
 /// What gathers rows and records them, or counts what recording them would do.
 struct Sink<'a> {
     target: ImportTarget<'a>,
-    bulk: Bulk,
+    gathered: Gathered,
+    /// What all rows share; the batch is known when the first of them is recorded.
+    details: Details,
+    received_at: Timestamp,
 }
 
 impl<'a> Sink<'a> {
-    fn new(target: ImportTarget<'a>) -> Sink<'a> {
-        Sink { target, bulk: Bulk::new() }
+    fn new(target: ImportTarget<'a>, details: &Details, received_at: Timestamp) -> Sink<'a> {
+        let mut details = details.clone();
+        if details.batch == 0 {
+            details.batch = Details::NEW_BATCH;
+        }
+        Sink { target, gathered: Gathered::default(), details, received_at }
+    }
+
+    /// The import, once something is recorded.
+    fn batch(&self) -> Option<u64> {
+        let is_recorded = matches!(self.target, ImportTarget::Store(_)) && !self.begins();
+        is_recorded.then_some(self.details.batch)
+    }
+
+    /// Whether nothing of the import is recorded yet.
+    fn begins(&self) -> bool {
+        self.details.batch == Details::NEW_BATCH
     }
 
     fn is_full(&self) -> bool {
-        self.bulk.is_full()
+        self.gathered.is_full()
     }
 
     /// How many rows opted somebody out, and how many did not.
-    fn record(
-        &mut self,
-        details: &Details,
-        received_at: Timestamp,
-    ) -> Result<(u64, u64), ImportError> {
-        let counts = match self.target {
+    fn record(&mut self) -> Result<(u64, u64), ImportError> {
+        let (mut added, mut already) = (0, 0);
+        match self.target {
             ImportTarget::Store(writer) => {
-                let report = writer.append_bulk(details, received_at, &mut self.bulk)?;
-                (report.added, report.already)
+                let lists = self.gathered.lists();
+                let mut lists: Vec<(Details, &mut Bulk)> =
+                    lists.map(|(labels, bulk)| (labels.on(&self.details), bulk)).collect();
+                let mut lists: Vec<(&Details, &mut Bulk)> =
+                    lists.iter_mut().map(|(details, bulk)| (&*details, &mut **bulk)).collect();
+                let report = writer.append_bulks(&mut lists, self.received_at)?;
+                (added, already) = (report.added, report.already);
+                self.details.batch = report.batch.unwrap_or(self.details.batch);
             }
             ImportTarget::DryRun(run) => {
-                let mut added = 0;
-                for (address, occurred_at) in self.bulk.rows() {
-                    let adds = run.would_add(address, details, occurred_at, received_at)?;
-                    added += u64::from(adds);
+                for (_, bulk) in self.gathered.lists() {
+                    for (address, at) in bulk.rows() {
+                        let adds = run.would_add(address, &self.details, at, self.received_at)?;
+                        added += u64::from(adds);
+                        already += u64::from(!adds);
+                    }
                 }
-                (added, self.bulk.len() as u64 - added)
             }
-        };
-        self.bulk.clear();
-        Ok(counts)
+        }
+        self.gathered.clear();
+        Ok((added, already))
     }
 
     /// Records rows with several numbers each; by how many rows somebody was opted out.
-    fn add(
-        &mut self,
-        details: &Details,
-        received_at: Timestamp,
-        rows: &[Vec<ReadNumber>],
-    ) -> Result<u64, ImportError> {
-        let mut added = self.add_numbers(details, received_at, rows)?.into_iter();
+    fn add(&mut self, labels: &LabelList, rows: &[Vec<ReadNumber>]) -> Result<u64, ImportError> {
+        let mut added = self.add_numbers(labels, rows)?.into_iter();
         let rows = rows.iter().map(|row| added.by_ref().take(row.len()).filter(|&it| it).count());
         Ok(rows.filter(|&added| added > 0).count() as u64)
     }
@@ -601,29 +650,42 @@ impl<'a> Sink<'a> {
     /// For each number whether it was opted out.
     fn add_numbers(
         &mut self,
-        details: &Details,
-        received_at: Timestamp,
+        labels: &LabelList,
         rows: &[Vec<ReadNumber>],
     ) -> Result<Vec<bool>, ImportError> {
+        let mut added = Vec::new();
+        let mut numbers = rows.iter().flatten();
         match self.target {
             ImportTarget::Store(writer) => {
-                let event = |(number, occurred_at, raw): &ReadNumber| NewEvent {
+                // An import begins with a list, if only of one number.
+                while self.begins()
+                    && let Some((number, at, raw, place)) = numbers.next()
+                {
+                    self.gathered.push(labels.get(*place), *number, *at, raw);
+                    added.push(self.record()?.0 > 0);
+                }
+                let event = |(number, occurred_at, raw, place): &ReadNumber| NewEvent {
                     address: Address::Number(*number),
                     linked: None,
                     raw: raw.clone(),
                     occurred_at: *occurred_at,
-                    details: details.clone(),
+                    details: labels.get(*place).on(&self.details),
                 };
-                let events = rows.iter().flatten().map(event).collect();
-                let receipts = writer.append(events, received_at)?;
-                Ok(receipts.iter().map(|receipt| receipt.outcome == Outcome::Added).collect())
+                let receipts = writer.append(numbers.map(event).collect(), self.received_at)?;
+                added.extend(receipts.iter().map(|receipt| receipt.outcome == Outcome::Added));
             }
-            ImportTarget::DryRun(run) => rows
-                .iter()
-                .flatten()
-                .map(|&(number, at, _)| run.would_add(number.into(), details, at, received_at))
-                .collect(),
+            ImportTarget::DryRun(run) => {
+                for &(number, at, _, _) in numbers {
+                    added.push(run.would_add(
+                        number.into(),
+                        &self.details,
+                        at,
+                        self.received_at,
+                    )?);
+                }
+            }
         }
+        Ok(added)
     }
 }
 

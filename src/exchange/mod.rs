@@ -6,10 +6,13 @@
 //! Leaves to others: which files, and putting them in place (`cli`).
 
 mod export;
+mod guard;
 mod import;
+mod labels;
 mod registry;
 
 pub use export::{EventWriter, ExportFormat};
+pub use guard::{MaxAdded, NoMaxAdded, TooMany};
 pub use import::{
     DryRun, ImportError, ImportOptions, ImportReport, ImportTarget, ImportWatch, import,
 };

@@ -25,14 +25,31 @@ pub const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// What a disk keeps or loses in one piece.
 pub const SECTOR_BYTES: usize = 512;
 
-/// The name of a segment file.
+/// The name of a segment file as it was first written.
 pub fn segment_name(segment: u64) -> String {
-    format!("journal-{segment:010}.seg")
+    revised_segment_name(segment, 0)
 }
 
 /// The name of the index beside a sealed segment.
 pub fn index_name(segment: u64) -> String {
-    format!("journal-{segment:010}.idx")
+    revised_index_name(segment, 0)
+}
+
+/// The name of a segment file that took the place of another: revision 0 is the first.
+pub fn revised_segment_name(segment: u64, revision: u32) -> String {
+    revised_name(segment, revision, "seg")
+}
+
+/// The name of the index beside a revised segment.
+pub fn revised_index_name(segment: u64, revision: u32) -> String {
+    revised_name(segment, revision, "idx")
+}
+
+fn revised_name(segment: u64, revision: u32, extension: &str) -> String {
+    match revision {
+        0 => format!("journal-{segment:010}.{extension}"),
+        _ => format!("journal-{segment:010}-r{revision:04}.{extension}"),
+    }
 }
 
 /// What a segment file begins with.
@@ -196,6 +213,11 @@ impl Seal {
         identity[..16].copy_from_slice(&self.store);
         identity[16..].copy_from_slice(&segment.to_le_bytes());
         xxh3_64(&identity)
+    }
+
+    /// What the keys of tombstones are mixed with.
+    pub fn mask(self) -> u64 {
+        xxh3_64_with_seed(b"tombstone", xxh3_64(&self.store))
     }
 
     /// The header's checksum under the segment that it names itself.

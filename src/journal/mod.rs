@@ -1,7 +1,7 @@
 //! The append log: every event is a record here before it is anywhere else.
 //!
 //! Promises: an event whose [`JournalWriter::sync`] returned survives loss of power; events are
-//! never changed or reordered; damage of what was acknowledged is told from a torn end and
+//! never reordered, and never changed unless somebody has to be forgotten ([`revise`]); damage of what was acknowledged is told from a torn end and
 //! refused ([`JournalError::Damaged`]). Reading a range of dates or one event touches only the
 //! records that can match.
 //!
@@ -16,6 +16,7 @@ mod payload;
 mod reader;
 mod record;
 mod recover;
+mod revise;
 mod segment;
 mod varint;
 mod writer;
@@ -25,7 +26,8 @@ mod tests;
 
 pub use error::JournalError;
 pub use reader::{Journal, JournalIdentity, SegmentInfo, Span, verify_sealed};
-pub use record::{Record, Row, Spelling, Subject};
+pub use record::{Fate, Record, Redaction, Row, Spelling, Subject};
+pub use revise::revise;
 pub use writer::JournalWriter;
 
 /// A checksum as the manifest writes it.

@@ -4,6 +4,7 @@
 //! opening and followed as it grows.
 
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -12,14 +13,15 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::JournalError;
 use super::format::{
     IndexEntry, RECORD_HEADER_BYTES, RECORD_PAYLOAD_BYTES_MAX, RecordHeader, SEGMENT_BYTES_MAX,
-    SEGMENT_HEADER_BYTES, Seal, SegmentHeader, index_name, segment_name,
+    SEGMENT_HEADER_BYTES, Seal, SegmentHeader, revised_index_name, revised_segment_name,
+    segment_name,
 };
 use super::hex;
 use super::index::{GrowingIndex, SealedIndex, find, message_hash};
 use super::record::Record;
 use super::recover::Stretch;
 use super::segment::{Cursor, End, Identity, Walked, read_header, walk};
-use crate::disk::{Disk, DiskFile, read_all};
+use crate::disk::{Disk, DiskError, DiskFile, read_all};
 use crate::event::{Event, Source};
 use crate::number::Folding;
 use crate::time::Timestamp;
@@ -47,6 +49,21 @@ pub struct SegmentInfo {
     pub bytes: u64,
     /// xxh3-64 of the file, hexadecimal.
     pub xxh3: String,
+    /// How often it was written anew to erase what somebody wanted forgotten.
+    #[serde(default)]
+    pub revision: u32,
+}
+
+impl SegmentInfo {
+    /// The name of its file.
+    pub fn file(&self) -> String {
+        revised_segment_name(self.segment, self.revision)
+    }
+
+    /// The name of its index.
+    pub fn index_file(&self) -> String {
+        revised_index_name(self.segment, self.revision)
+    }
 }
 
 /// Whose journal this is and how its numbers become keys.
@@ -192,7 +209,7 @@ impl Journal {
             .map(|info| Arc::new(SealedSegment { info: info.clone(), opened: OnceLock::new() }))
             .collect();
         let next_sequence = sealed.last().map_or(1, |segment| segment.info.last_sequence + 1);
-        let place = Identity { store: identity.store, segment: active };
+        let place = Identity { store: identity.store, segment: active, revision: 0 };
         let file: Arc<dyn DiskFile> = Arc::from(disk.open(&segment_name(active))?);
         let header = read_header(&*disk, &*file, place)?;
         let mut journal = Journal {
@@ -272,6 +289,7 @@ impl Journal {
         let stretch = Stretch {
             seal: Seal::new(self.identity.store),
             segment: self.active.segment,
+            revision: 0,
             generation: self.active.generation,
             base,
             bytes: &bytes[..read],
@@ -291,13 +309,32 @@ impl Journal {
         Ok(walked)
     }
 
+    /// Goes over to other revisions of sealed segments. What was read before is forgotten.
+    pub(super) fn adopt(&mut self, revised: &[SegmentInfo]) {
+        if revised.is_empty() {
+            return;
+        }
+        for segment in &mut self.sealed {
+            if let Some(info) = revised.iter().find(|it| it.segment == segment.info.segment) {
+                let opened = OnceLock::new();
+                *segment = Arc::new(SealedSegment { info: info.clone(), opened });
+            }
+        }
+        self.recent = RecentRecords::default();
+    }
+
     /// Sequence of the newest event; 0 before the first.
     pub fn sequence(&self) -> u64 {
         self.next_sequence - 1
     }
 
+    /// Whose journal it is.
+    pub fn identity(&self) -> JournalIdentity {
+        self.identity
+    }
+
     /// The directory that holds its segments.
-    pub fn path(&self) -> std::path::PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.disk.path_of("")
     }
 
@@ -326,12 +363,24 @@ impl Journal {
         if let Some(record) = self.recent.get(sequence) {
             return Ok(Some(record));
         }
-        let record = self.with_entry(sequence, |entry, file, segment| {
-            self.cursor(file, segment, POINT_WINDOW_BYTES).record(entry)
+        let record = self.with_entry(sequence, |entry, file, place| {
+            self.cursor(file, place, POINT_WINDOW_BYTES).record(entry)
         })?;
         let record = record.map(Arc::new);
         record.iter().for_each(|record| self.recent.put(record.clone()));
         Ok(record)
+    }
+
+    /// In which file the record of a sequence stands, and where in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn place_of(&self, sequence: u64) -> Result<Option<(PathBuf, u64)>, JournalError> {
+        self.with_entry(sequence, |entry, _, (segment, revision)| {
+            let name = revised_segment_name(segment, revision);
+            Ok((self.disk.path_of(&name), entry.offset.get()))
+        })
     }
 
     /// Where the event of a sequence came from, by the index alone.
@@ -340,28 +389,38 @@ impl Journal {
     ///
     /// As [`Journal::event`].
     pub fn source(&self, sequence: u64) -> Result<Option<Source>, JournalError> {
-        self.with_entry(sequence, |entry, _, segment| {
+        self.with_entry(sequence, |entry, _, place| {
             let what = "the index names a source that this release does not know";
             Source::from_code(entry.source)
-                .ok_or_else(|| self.damaged(segment, entry.offset.get(), what))
+                .ok_or_else(|| damaged(&*self.disk, place, entry.offset.get(), what))
         })
+    }
+
+    /// What the index says of the record that holds a sequence.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::event`].
+    pub fn span(&self, sequence: u64) -> Result<Option<Span>, JournalError> {
+        self.with_entry(sequence, |entry, _, _| Ok(Span::of(entry)))
     }
 
     fn with_entry<T>(
         &self,
         sequence: u64,
-        then: impl FnOnce(&IndexEntry, &dyn DiskFile, u64) -> Result<T, JournalError>,
+        then: impl FnOnce(&IndexEntry, &dyn DiskFile, (u64, u32)) -> Result<T, JournalError>,
     ) -> Result<Option<T>, JournalError> {
         let behind = self.sealed.partition_point(|it| it.info.first_sequence <= sequence);
         let sealed = behind.checked_sub(1).map(|at| &self.sealed[at]);
         if let Some(segment) = sealed.filter(|it| sequence <= it.info.last_sequence) {
             let opened = self.opened(segment)?;
             let entry = find(opened.index.entries(), sequence);
-            let number = segment.info.segment;
-            return entry.map(|entry| then(entry, &*opened.file, number)).transpose();
+            let place = (segment.info.segment, segment.info.revision);
+            return entry.map(|entry| then(entry, &*opened.file, place)).transpose();
         }
         let entry = find(&self.active.index.entries, sequence);
-        entry.map(|entry| then(entry, &*self.active.file, self.active.segment)).transpose()
+        let place = (self.active.segment, 0);
+        entry.map(|entry| then(entry, &*self.active.file, place)).transpose()
     }
 
     /// Goes through the records past the sequence `after` whose index entries `wanted` accepts,
@@ -387,12 +446,14 @@ impl Journal {
         };
         for segment in self.sealed.iter().filter(|it| it.info.last_sequence > after) {
             let opened = self.opened(segment)?;
-            let mut cursor = self.cursor(&*opened.file, segment.info.segment, SCAN_WINDOW_BYTES);
+            let place = (segment.info.segment, segment.info.revision);
+            let mut cursor = self.cursor(&*opened.file, place, SCAN_WINDOW_BYTES);
             if !scan_segment(opened.index.entries(), &mut cursor)? {
                 return Ok(());
             }
         }
-        let mut cursor = self.cursor(&*self.active.file, self.active.segment, SCAN_WINDOW_BYTES);
+        let place = (self.active.segment, 0);
+        let mut cursor = self.cursor(&*self.active.file, place, SCAN_WINDOW_BYTES);
         scan_segment(&self.active.index.entries, &mut cursor)?;
         Ok(())
     }
@@ -431,9 +492,13 @@ impl Journal {
             return Ok(opened);
         }
         let info = &segment.info;
+        let file = match self.disk.open(&info.file()) {
+            Err(error) if error.is_missing() => return self.opened_revision(segment, error),
+            file => file?,
+        };
         let stored = self
             .disk
-            .map(&index_name(info.segment))
+            .map(&info.index_file())
             .ok()
             .and_then(|bytes| SealedIndex::open(bytes, self.identity.store, info.segment));
         let index = match stored {
@@ -443,30 +508,64 @@ impl Journal {
                 SegmentIndex::Rebuilt(read.index)
             }
         };
-        let file = self.disk.open(&segment_name(info.segment))?;
         if file.len()? != info.bytes {
             let what = "the file's length is not the one that the manifest lists";
-            return Err(self.damaged(info.segment, file.len()?, what));
+            return Err(damaged_sealed(&*self.disk, info, file.len()?, what));
         }
+        Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
+    }
+
+    /// Opens the revision that has taken the place of a segment since the manifest was read. It
+    /// tells the same of everybody but those who were erased, and of them it tells that.
+    fn opened_revision<'s>(
+        &self,
+        segment: &'s SealedSegment,
+        missing: DiskError,
+    ) -> Result<&'s OpenedSegment, JournalError> {
+        // The next one is complete: the one before it was removed after that.
+        let revision = segment.info.revision + 1;
+        let number = segment.info.segment;
+        let Ok(file) = self.disk.open(&revised_segment_name(number, revision)) else {
+            return Err(missing.into());
+        };
+        let stored = self.disk.map(&revised_index_name(number, revision)).ok();
+        let index = stored.and_then(|it| SealedIndex::open(it, self.identity.store, number));
+        let index = SegmentIndex::Stored(index.ok_or(missing)?);
         Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
     }
 
     fn cursor<'a>(
         &'a self,
         file: &'a dyn DiskFile,
-        segment: u64,
+        place: (u64, u32),
         window_bytes: usize,
     ) -> Cursor<'a> {
-        Cursor::new(&*self.disk, file, Seal::new(self.identity.store), segment, window_bytes)
+        Cursor::new(&*self.disk, file, Seal::new(self.identity.store), place, window_bytes)
     }
 
     fn damaged(&self, segment: u64, offset: u64, what: &'static str) -> JournalError {
-        damaged(&*self.disk, segment, offset, what)
+        damaged(&*self.disk, (segment, 0), offset, what)
     }
 }
 
-fn damaged(disk: &dyn Disk, segment: u64, offset: u64, what: &'static str) -> JournalError {
-    JournalError::Damaged { file: disk.path_of(&segment_name(segment)), offset, what }
+/// Damage in a segment of a revision.
+fn damaged(
+    disk: &dyn Disk,
+    (segment, revision): (u64, u32),
+    offset: u64,
+    what: &'static str,
+) -> JournalError {
+    let file = disk.path_of(&revised_segment_name(segment, revision));
+    JournalError::Damaged { file, offset, what }
+}
+
+fn damaged_sealed(
+    disk: &dyn Disk,
+    info: &SegmentInfo,
+    offset: u64,
+    what: &'static str,
+) -> JournalError {
+    damaged(disk, (info.segment, info.revision), offset, what)
 }
 
 /// Reads every byte of a sealed segment, hands its records to `visit`, and compares the file and
@@ -485,42 +584,46 @@ pub fn verify_sealed(
     let last = read.walked.next_sequence - 1;
     if hex(xxh3_64(&read.bytes)) != info.xxh3 || read.bytes.len() as u64 != info.bytes {
         let what = "the file is not the one that the manifest lists";
-        return Err(damaged(disk, info.segment, 0, what));
+        return Err(damaged_sealed(disk, info, 0, what));
     }
     if read.walked.end != End::Sealed || last != info.last_sequence {
         let what = "the segment does not end where the manifest says";
-        return Err(damaged(disk, info.segment, read.walked.offset, what));
+        return Err(damaged_sealed(disk, info, read.walked.offset, what));
     }
-    let index = disk.map(&index_name(info.segment))?;
+    let index = disk.map(&info.index_file())?;
     if index.as_ref() != read.index.encode(identity.store, info.segment) {
         let what = "the index does not match its segment";
-        let file = disk.path_of(&index_name(info.segment));
+        let file = disk.path_of(&info.index_file());
         return Err(JournalError::Damaged { file, offset: 0, what });
     }
     Ok(())
 }
 
 /// A sealed segment, read whole.
-struct ReadSegment {
-    walked: Walked,
-    bytes: Vec<u8>,
-    index: GrowingIndex,
+pub(super) struct ReadSegment {
+    pub(super) walked: Walked,
+    pub(super) generation: u64,
+    pub(super) bytes: Vec<u8>,
+    pub(super) index: GrowingIndex,
 }
 
-fn read_sealed(
+pub(super) fn read_sealed(
     disk: &dyn Disk,
     identity: JournalIdentity,
     info: &SegmentInfo,
     visit: impl FnMut(Record) -> Result<(), JournalError>,
 ) -> Result<ReadSegment, JournalError> {
-    let place = Identity { store: identity.store, segment: info.segment };
-    let name = segment_name(info.segment);
+    let (segment, revision) = (info.segment, info.revision);
+    let place = Identity { store: identity.store, segment, revision };
+    let name = info.file();
     let header = read_header(disk, &*disk.open(&name)?, place)?;
-    let bytes = read_all(disk, &name, SEGMENT_BYTES_LIMIT)?;
+    let bytes = read_all(disk, &name, SEGMENT_BYTES_LIMIT.max(info.bytes))?;
+    let generation = header.generation.get();
     let stretch = Stretch {
         seal: Seal::new(identity.store),
-        segment: info.segment,
-        generation: header.generation.get(),
+        segment,
+        revision,
+        generation,
         base: SEGMENT_HEADER_BYTES as u64,
         bytes: bytes.get(SEGMENT_HEADER_BYTES..).unwrap_or_default(),
     };
@@ -528,8 +631,8 @@ fn read_sealed(
     let first = info.first_sequence;
     let walked = walk(disk, &stretch, first, &mut index, &identity.store, visit)?;
     match walked.end {
-        End::Torn(what) => Err(damaged(disk, info.segment, walked.offset, what)),
-        _ => Ok(ReadSegment { walked, bytes, index }),
+        End::Torn(what) => Err(damaged_sealed(disk, info, walked.offset, what)),
+        _ => Ok(ReadSegment { walked, generation, bytes, index }),
     }
 }
 

@@ -74,6 +74,20 @@ impl<'a> Spelling<'a> {
     }
 }
 
+/// What stands for a key in the text of a tombstone: the key mixed with what only this store has,
+/// so that the number stands nowhere as it is read or computed with. It is no secret: whoever has
+/// the store can tell whom it suppresses, as he has to.
+fn tombstone_text(seal: Seal, key: SubscriberKey) -> String {
+    format!("{:016x}", key.get() ^ seal.mask())
+}
+
+fn tombstone_key(seal: Seal, text: &str) -> Option<SubscriberKey> {
+    let is_ours = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let digits = Some(text).filter(|it| it.len() == 16 && it.bytes().all(is_ours))?;
+    let key = u64::from_str_radix(digits, 16).ok()? ^ seal.mask();
+    Some(SubscriberKey::from_u64(key))
+}
+
 fn put_text(out: &mut Vec<u8>, text: &str) {
     varint::put(out, text.len() as u64);
     out.extend_from_slice(text.as_bytes());
@@ -93,8 +107,10 @@ pub enum Subject {
     Number(Number),
     /// An id, by the key that the store gave it; the row's text is the id itself.
     Id(SubscriberKey),
-    /// Somebody who asked to be forgotten. The row's text is what stands for him, or empty when
-    /// the row says nothing any more.
+    /// Somebody who asked to be forgotten, by the key under which he stays suppressed: what is
+    /// kept of him.
+    Tombstone(SubscriberKey),
+    /// Nobody any more: what the row said was erased.
     Erased,
 }
 
@@ -107,10 +123,11 @@ impl Subject {
         match self {
             Subject::Number(number) => number.get(),
             Subject::Id(key) => key.get(),
-            Subject::Erased => ERASED,
+            Subject::Tombstone(_) | Subject::Erased => ERASED,
         }
     }
 
+    /// The subject behind an integer on disk; a tombstone is told from an erased row by its text.
     fn from_code(code: u64) -> Option<Subject> {
         if code == ERASED {
             return Some(Subject::Erased);
@@ -130,7 +147,7 @@ pub struct Row<'a> {
     pub subject: Subject,
     /// When the person acted.
     pub occurred_at: Timestamp,
-    /// How the number was written; of other subjects always a text.
+    /// How the number was written; of an id the id itself. Of others it says nothing.
     pub spelling: Spelling<'a>,
     /// Sequence of the subscriber's event before this one; 0 for none.
     pub previous: u64,
@@ -158,7 +175,7 @@ pub(super) fn encode(
     assert!(!rows.is_empty() && rows.len() <= RECORD_ROWS_MAX);
     let occurred_min = rows.iter().map(|row| row.occurred_at).min().unwrap_or_default();
     let occurred_max = rows.iter().map(|row| row.occurred_at).max().unwrap_or_default();
-    let (spelling, texts) = encode_spellings(rows);
+    let (spelling, texts) = encode_spellings(seal, rows);
     let subjects = encode_differences(rows.iter().map(|row| row.subject.code()));
     let previous = if rows.iter().all(|row| row.previous == 0) {
         Vec::new()
@@ -223,14 +240,24 @@ fn encode_differences(values: impl Iterator<Item = u64>) -> Vec<u8> {
     out
 }
 
-fn encode_spellings(rows: &[Row<'_>]) -> (u8, Vec<u8>) {
-    let first = rows[0].spelling.code();
-    if first != SPELLING_TEXTS && rows.iter().all(|row| row.spelling.code() == first) {
+fn encode_spellings(seal: Seal, rows: &[Row<'_>]) -> (u8, Vec<u8>) {
+    // An erased row needs no text, so that it goes with any spelling of the others.
+    let code = |row: &Row<'_>| match row.subject {
+        Subject::Number(_) => Some(row.spelling.code()),
+        Subject::Id(_) | Subject::Tombstone(_) => Some(SPELLING_TEXTS),
+        Subject::Erased => None,
+    };
+    let first = rows.iter().find_map(code).unwrap_or(SPELLING_PLUS);
+    if first != SPELLING_TEXTS && rows.iter().filter_map(code).all(|code| code == first) {
         return (first, Vec::new());
     }
     let mut texts = Vec::new();
     for row in rows {
-        row.spelling.write(row.subject, &mut texts);
+        match row.subject {
+            Subject::Tombstone(key) => put_text(&mut texts, &tombstone_text(seal, key)),
+            Subject::Erased => put_text(&mut texts, ""),
+            Subject::Number(_) | Subject::Id(_) => row.spelling.write(row.subject, &mut texts),
+        }
     }
     (SPELLING_TEXTS, texts)
 }
@@ -271,7 +298,7 @@ impl fmt::Debug for Record {
 impl Record {
     /// Reads a payload whose checksum was found right; `None` when it contradicts its header or
     /// holds what this release doesn't know.
-    pub(super) fn decode(header: &RecordHeader, payload: &[u8]) -> Option<Record> {
+    pub(super) fn decode(seal: Seal, header: &RecordHeader, payload: &[u8]) -> Option<Record> {
         let rows = header.rows.get() as usize;
         if rows == 0 || rows > RECORD_ROWS_MAX {
             return None;
@@ -317,7 +344,7 @@ impl Record {
         if !previous.iter().enumerate().all(chained) {
             return None;
         }
-        let record = Record {
+        let mut record = Record {
             first_sequence,
             received_at: Timestamp::from_millis(header.received_at.get()),
             details,
@@ -328,20 +355,35 @@ impl Record {
             texts: decode_texts(&payload, rows)?,
             previous,
         };
+        record.read_tombstones(seal)?;
         record.subjects_are_told().then_some(record)
+    }
+
+    /// Puts the keys in the place of the texts that stand for them.
+    fn read_tombstones(&mut self, seal: Seal) -> Option<()> {
+        for (subject, text) in self.subjects.iter_mut().zip(&mut self.texts) {
+            if *subject == Subject::Erased && !text.is_empty() {
+                *subject = Subject::Tombstone(tombstone_key(seal, text)?);
+                text.clear();
+            }
+        }
+        Some(())
     }
 
     /// Whether the texts say who the subjects without a number are, and whether the links are in
     /// pairs.
     fn subjects_are_told(&self) -> bool {
+        let is_id = |row: usize, key: SubscriberKey| {
+            let sequence = self.first_sequence + row as u64;
+            key.id_sequence().is_some_and(|first| (1..=sequence).contains(&first))
+        };
         let is_told = |row: usize| match self.subjects[row] {
-            Subject::Number(_) => true,
             Subject::Id(key) => {
-                let sequence = self.first_sequence + row as u64;
-                key.id_sequence().is_some_and(|first| (1..=sequence).contains(&first))
+                is_id(row, key)
                     && self.text(row).is_some_and(|it| BusinessId::find(it.as_bytes()) == Some(it))
             }
-            Subject::Erased => self.spelling == SPELLING_TEXTS,
+            Subject::Tombstone(key) => is_id(row, key) || Number::from_e164(key.get()).is_some(),
+            Subject::Number(_) | Subject::Erased => true,
         };
         let is_paired = self.details.action != Action::Link || self.rows().is_multiple_of(2);
         is_paired && (0..self.rows()).all(is_told)
@@ -377,6 +419,11 @@ impl Record {
         match self.subjects[row] {
             Subject::Number(number) => Some(fold(number, folding)),
             Subject::Id(key) => Some(key),
+            // A key is itself a number of its subscriber, so that another table folds it further.
+            Subject::Tombstone(key) => match Number::from_e164(key.get()) {
+                Some(number) => Some(fold(number, folding)),
+                None => Some(key),
+            },
             Subject::Erased => None,
         }
     }
@@ -386,7 +433,7 @@ impl Record {
         match self.subjects[row] {
             Subject::Number(number) => Some(Address::Number(number)),
             Subject::Id(_) => BusinessId::parse(self.text(row)?.as_bytes()).map(Address::Id),
-            Subject::Erased => None,
+            Subject::Tombstone(_) | Subject::Erased => None,
         }
     }
 
@@ -395,9 +442,21 @@ impl Record {
         self.texts.get(row).map(String::as_str)
     }
 
-    /// For a row of a link, the row of the other end.
+    /// For a row of a link, the row of the other end, unless that was cut off.
     pub fn partner(&self, row: usize) -> Option<usize> {
-        (self.details.action == Action::Link).then_some(row ^ 1)
+        let is_link = self.details.action == Action::Link;
+        is_link.then_some(row ^ 1).filter(|&partner| partner < self.rows())
+    }
+
+    /// The record as if it ended after its first `rows` rows.
+    #[must_use]
+    pub fn cut(&self, rows: usize) -> Record {
+        let mut record = self.clone();
+        record.subjects.truncate(rows);
+        record.occurred.truncate(rows);
+        record.texts.truncate(rows);
+        record.previous.truncate(rows);
+        record
     }
 
     /// When the person of a row acted.
@@ -415,8 +474,12 @@ impl Record {
         let raw = match (self.subjects[row], self.spelling) {
             (Subject::Number(number), SPELLING_PLUS) => format!("+{}", number.get()),
             (Subject::Number(number), SPELLING_DIGITS) => number.get().to_string(),
-            (Subject::Erased, _) => String::new(),
+            (Subject::Tombstone(_) | Subject::Erased, _) => String::new(),
             _ => self.texts[row].clone(),
+        };
+        let details = match self.subjects[row] {
+            Subject::Erased => bare(&self.details),
+            _ => self.details.clone(),
         };
         Event {
             sequence: self.first_sequence + row as u64,
@@ -426,9 +489,120 @@ impl Record {
             address: self.address(row),
             raw,
             previous: self.previous(row),
-            details: self.details.clone(),
+            details,
         }
     }
+
+    /// How a row's number was written.
+    fn spelling(&self, row: usize) -> Spelling<'_> {
+        match self.spelling {
+            SPELLING_PLUS => Spelling::Plus,
+            SPELLING_DIGITS => Spelling::Digits,
+            _ => Spelling::Text(&self.texts[row]),
+        }
+    }
+
+    /// Appends the record to `out`, at another place of the same segment.
+    pub(super) fn encode(&self, out: &mut Vec<u8>, seal: Seal, place: Place) {
+        let rows: Vec<Row<'_>> = (0..self.rows())
+            .map(|row| Row {
+                subject: self.subjects[row],
+                occurred_at: self.occurred_at(row),
+                spelling: self.spelling(row),
+                previous: self.previous(row),
+            })
+            .collect();
+        encode(out, seal, place, &self.details, self.received_at, &rows);
+    }
+
+    /// Whether it holds what `redaction` takes out.
+    pub fn holds(&self, redaction: &dyn Redaction) -> bool {
+        let is_in_row = |row| match redaction.fate(self, row) {
+            Fate::Erased => true,
+            Fate::Begins => self.previous(row) != 0,
+            Fate::Kept => self.plain(row, redaction).is_some(),
+        };
+        let mut texts = free_texts(&self.details).into_iter();
+        texts.any(|text| redaction.starred(text).is_some()) || (0..self.rows()).any(is_in_row)
+    }
+
+    /// The record without what `redaction` takes out. Details that only erased rows share go with
+    /// them.
+    pub fn redacted(&self, redaction: &dyn Redaction) -> Record {
+        let mut left = self.clone();
+        for row in 0..self.rows() {
+            let fate = redaction.fate(self, row);
+            if fate == Fate::Kept {
+                if let Some(plain) = self.plain(row, redaction) {
+                    left.texts[row] = plain;
+                }
+                continue;
+            }
+            left.previous.get_mut(row).into_iter().for_each(|previous| *previous = 0);
+            if fate == Fate::Erased {
+                left.subjects[row] = Subject::Erased;
+                left.texts.get_mut(row).into_iter().for_each(String::clear);
+            }
+        }
+        if left.subjects.iter().all(|subject| *subject == Subject::Erased) {
+            left.details = bare(&self.details);
+        }
+        for text in free_texts_mut(&mut left.details) {
+            if let Some(starred) = redaction.starred(text) {
+                *text = starred;
+            }
+        }
+        left
+    }
+
+    /// The plain form of a number whose spelling holds what is to be taken out: a cell with two
+    /// numbers is the spelling of both.
+    fn plain(&self, row: usize, redaction: &dyn Redaction) -> Option<String> {
+        let (Subject::Number(number), Some(text)) = (self.subjects[row], self.texts.get(row))
+        else {
+            return None;
+        };
+        let plain = format!("+{}", number.get());
+        (*text != plain && redaction.starred(text).is_some()).then_some(plain)
+    }
+}
+
+/// What people wrote freely. Scopes are none of it: they decide.
+fn free_texts(details: &Details) -> [&String; 6] {
+    let Details { word, campaign, template, message_id, operator, note, .. } = details;
+    [word, campaign, template, message_id, operator, note]
+}
+
+fn free_texts_mut(details: &mut Details) -> [&mut String; 6] {
+    let Details { word, campaign, template, message_id, operator, note, .. } = details;
+    [word, campaign, template, message_id, operator, note]
+}
+
+/// What is to be taken out of records.
+pub trait Redaction: Sync {
+    /// What becomes of a row.
+    fn fate(&self, record: &Record, row: usize) -> Fate;
+
+    /// A text of somebody else's without what it says of those who are forgotten; `None` when it
+    /// says nothing of them.
+    fn starred(&self, text: &str) -> Option<String>;
+}
+
+/// What becomes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It stays.
+    Kept,
+    /// It stays, and nothing comes before it any more.
+    Begins,
+    /// It says nothing any more, not even what came before it.
+    Erased,
+}
+
+/// What may still be counted when nothing else is told.
+fn bare(details: &Details) -> Details {
+    let Details { tier, category, batch, .. } = *details;
+    Details { tier, category, batch, ..Details::new(details.action, details.source) }
 }
 
 fn decode_differences(mut bytes: &[u8], rows: usize) -> Option<Vec<u64>> {

@@ -37,6 +37,7 @@ const ZERO_RUN_BYTES: usize = 16;
 pub(super) struct Stretch<'a> {
     pub(super) seal: Seal,
     pub(super) segment: u64,
+    pub(super) revision: u32,
     pub(super) generation: u64,
     /// Where in the file `bytes` begins.
     pub(super) base: u64,

@@ -6,7 +6,7 @@ use zerocopy::little_endian::{I64, U16, U32, U64};
 use super::JournalError;
 use super::format::{
     IndexEntry, RECORD_HEADER_BYTES, RecordHeader, SEGMENT_HEADER_BYTES, SEGMENT_MAGIC, Seal,
-    SegmentHeader, VERSION, segment_checksum, segment_name,
+    SegmentHeader, VERSION, revised_segment_name, segment_checksum,
 };
 use super::index::{GrowingIndex, entry, message_hash};
 use super::record::Record;
@@ -20,6 +20,7 @@ use crate::time::Timestamp;
 pub(super) struct Identity {
     pub(super) store: [u8; 16],
     pub(super) segment: u64,
+    pub(super) revision: u32,
 }
 
 /// The bytes of a new segment's header.
@@ -51,7 +52,7 @@ pub(super) fn read_header(
     file: &dyn DiskFile,
     identity: Identity,
 ) -> Result<SegmentHeader, JournalError> {
-    let name = segment_name(identity.segment);
+    let name = revised_segment_name(identity.segment, identity.revision);
     let damaged = |what| JournalError::Damaged { file: disk.path_of(&name), offset: 0, what };
     let mut bytes = [0; SEGMENT_HEADER_BYTES];
     if file.read_at(&mut bytes, 0)? < bytes.len() {
@@ -120,7 +121,7 @@ pub(super) fn walk(
     loop {
         let offset = stretch.base + at as u64;
         let damaged = |what| JournalError::Damaged {
-            file: disk.path_of(&segment_name(stretch.segment)),
+            file: disk.path_of(&revised_segment_name(stretch.segment, stretch.revision)),
             offset,
             what,
         };
@@ -141,7 +142,7 @@ pub(super) fn walk(
                 });
             }
             Observation::Events(header, payload) => {
-                let record = Record::decode(&header, payload)
+                let record = Record::decode(stretch.seal, &header, payload)
                     .ok_or_else(|| damaged("a record's payload contradicts its header"))?;
                 last = Some((offset, header));
                 index.entries.push(entry(&header, offset));
@@ -166,6 +167,7 @@ pub(super) struct Cursor<'a> {
     file: &'a dyn DiskFile,
     seal: Seal,
     segment: u64,
+    revision: u32,
     window_bytes: usize,
     window: Vec<u8>,
     window_at: u64,
@@ -176,16 +178,17 @@ impl<'a> Cursor<'a> {
         disk: &'a dyn Disk,
         file: &'a dyn DiskFile,
         seal: Seal,
-        segment: u64,
+        (segment, revision): (u64, u32),
         window_bytes: usize,
     ) -> Cursor<'a> {
-        Cursor { disk, file, seal, segment, window_bytes, window: Vec::new(), window_at: 0 }
+        let window = Vec::new();
+        Cursor { disk, file, seal, segment, revision, window_bytes, window, window_at: 0 }
     }
 
     /// The record of an entry.
     pub(super) fn record(&mut self, entry: &IndexEntry) -> Result<Record, JournalError> {
         let offset = entry.offset.get();
-        let file = self.disk.path_of(&segment_name(self.segment));
+        let file = self.disk.path_of(&revised_segment_name(self.segment, self.revision));
         let damaged = |what| JournalError::Damaged { file: file.clone(), offset, what };
         let seal = self.seal;
         let segment = self.segment;
@@ -206,7 +209,7 @@ impl<'a> Cursor<'a> {
         if seal.payload_checksum(&header, payload) != header.payload_checksum.get() {
             return Err(damaged("a record's payload does not match its checksum"));
         }
-        Record::decode(&header, payload)
+        Record::decode(seal, &header, payload)
             .ok_or_else(|| damaged("a record's payload contradicts its header"))
     }
 

@@ -290,6 +290,47 @@ fn columns_of_all_kinds_are_read_back() {
 }
 
 #[test]
+fn a_tombstone_keeps_its_key_and_an_erased_row_nothing() {
+    let (disk, _) = disk_with(&[&[B]]);
+    let mut writer = writer(&disk);
+    let now = Timestamp::default();
+    let mut details = Details::new(Action::OptOut, Source::Agent);
+    details.note = "shared".to_owned();
+    let keys = [A, SubscriberKey::of_id(1).get()].map(SubscriberKey::from_u64);
+    let tombstone = |key| Row { subject: Subject::Tombstone(key), previous: 1, ..row(C) };
+    let erased = Row { subject: Subject::Erased, ..row(C) };
+    writer.append(&details, now, &[tombstone(keys[0]), tombstone(keys[1])]).unwrap();
+    // Erased rows go with every spelling.
+    let digits = Row { spelling: Spelling::Digits, ..row(D) };
+    let text = Row { spelling: Spelling::Text("(1)"), ..row(D) };
+    for other in [row(D), digits, text] {
+        writer.append(&details, now, &[erased, other]).unwrap();
+    }
+    writer.append(&details, now, &[erased]).unwrap();
+    writer.sync().unwrap();
+    let journal = open_journal(&disk);
+    for (sequence, key) in (2..).zip(keys) {
+        let event = journal.event(sequence).unwrap().unwrap();
+        assert_eq!((event.key, event.address, &*event.raw), (Some(key), None, ""));
+        assert_eq!((event.previous, &*event.details.note), (1, "shared"));
+    }
+    for (sequence, raw) in [(4, format!("+{D}")), (6, D.to_string()), (8, "(1)".to_owned())] {
+        let event = journal.event(sequence).unwrap().unwrap();
+        assert_eq!((event.key, event.address, &*event.raw), (None, None, ""));
+        assert_eq!(&*event.details.note, "");
+        assert_eq!(journal.event(sequence + 1).unwrap().unwrap().raw, raw);
+    }
+    let bytes = disk.bytes(&segment_name(1)).unwrap();
+    for form in [&A.to_le_bytes()[..], A.to_string().as_bytes(), format!("{A:x}").as_bytes()] {
+        assert!(memchr::memmem::find(&bytes, form).is_none());
+    }
+}
+
+fn open_journal(disk: &MemoryDisk) -> Journal {
+    Journal::open(Arc::new(disk.clone()), IDENTITY, &[], 1).unwrap()
+}
+
+#[test]
 fn a_bulk_record_costs_about_two_bytes_a_number() {
     let disk = MemoryDisk::new();
     let now = Timestamp::default();

@@ -64,7 +64,7 @@ impl JournalWriter {
         first_sequence: u64,
         now: Timestamp,
     ) -> Result<SegmentHeader, JournalError> {
-        let place = Identity { store: identity.store, segment };
+        let place = Identity { store: identity.store, segment, revision: 0 };
         let header = header(place, generation, first_sequence, now);
         let file = disk.create(&segment_name(segment))?;
         file.write_at(header.as_bytes(), 0)?;
@@ -198,6 +198,12 @@ impl JournalWriter {
         self.journal.sealed.iter().map(|segment| &segment.info)
     }
 
+    /// Goes over to segments that [`revise`](super::revise) has written. The caller then publishes
+    /// them in the manifest.
+    pub fn adopt(&mut self, revised: &[SegmentInfo]) {
+        self.journal.adopt(revised);
+    }
+
     /// Whether the active segment has its seal already: its writer died before the manifest
     /// named a successor, so [`JournalWriter::rotate`] has to be carried to its end.
     pub fn is_rotation_pending(&self) -> bool {
@@ -304,6 +310,7 @@ impl JournalWriter {
             last_sequence,
             bytes: bytes.len() as u64,
             xxh3: hex(xxh3_64(&bytes)),
+            revision: 0,
         })
     }
 }

@@ -128,7 +128,7 @@ fn could_lift(resubscribe: &Fact, opt_out: &Fact) -> bool {
 }
 
 /// Whether no resubscribe lifts this opt-out.
-fn is_permanent(opt_out: &Fact) -> bool {
+pub fn is_permanent(opt_out: &Fact) -> bool {
     let by_ground = match opt_out.ground {
         Ground::Legal | Ground::Protected => true,
         Ground::Request | Ground::WrongPerson | Ground::Erasure => false,

@@ -14,7 +14,8 @@ mod scope;
 mod table;
 
 pub use claims::{
-    Claim, Claims, Fact, Refusal, is_operators, is_persons_own, lifts, refusal, standing_opt_outs,
+    Claim, Claims, Fact, Refusal, is_operators, is_permanent, is_persons_own, lifts, refusal,
+    standing_opt_outs,
 };
 pub use ruling::{Context, Decision, RuleId, Ruling};
 pub use scope::{CHANNELS, Scope, UnknownChannel};

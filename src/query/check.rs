@@ -1,12 +1,13 @@
 //! May these recipients be messaged?
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::event::Source;
 use crate::number::{Address, BusinessId, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Context, Decision, Fact, Policy, RuleId, Ruling, standing_opt_outs};
 use crate::scrub::{Origin, SuppressionSet};
-use crate::store::{Lens, Reader, Registry, RegistryKind, StoreError, fact_of};
+use crate::store::{Lens, Moment, Reader, Registry, RegistryKind, StoreError, fact_of};
 use crate::time::Timestamp;
 
 /// The answer for one recipient. Only [`Verdict::Allowed`] and [`Verdict::Exempt`] may be
@@ -83,9 +84,10 @@ pub struct Judge<'a> {
     reader: &'a Reader,
     policy: Policy,
     context: Context,
-    lens: Lens,
     /// When it was made.
     now: Timestamp,
+    /// Made when the first answer needs it: a single person's history does without.
+    lens: OnceLock<Lens>,
     /// The outside lists that are about the message.
     registries: Vec<Registry>,
     /// The lists of consents that hold for the whole message.
@@ -126,7 +128,8 @@ pub enum JudgeError {
 
 impl<'a> Judge<'a> {
     /// Rules by `policy` on who may get the message of `context`, which is sent `now`. Every
-    /// outside list of the store that is about the message counts.
+    /// outside list of the store that is about the message counts. For a view of what had been
+    /// received until a moment, that moment is now.
     ///
     /// # Errors
     ///
@@ -138,7 +141,11 @@ impl<'a> Judge<'a> {
         now: Timestamp,
         stale: Stale,
     ) -> Result<Judge<'a>, JudgeError> {
-        let lens = reader.lens(&policy, &context);
+        // What was known at an earlier moment was as old as it was then.
+        let now = match reader.moment() {
+            Some(Moment::Received(at)) => at,
+            _ => now,
+        };
         let (mut registries, mut consents) = (Vec::new(), Vec::new());
         let matter = policy.registries_matter(context.category);
         for layer in reader.registries()?.iter().filter(|_| matter) {
@@ -162,7 +169,15 @@ impl<'a> Judge<'a> {
             }
             if is_registry { registries.push(layer.clone()) } else { consents.push(layer.clone()) }
         }
+        let lens = OnceLock::new();
         Ok(Judge { reader, policy, context, lens, now, registries, consents })
+    }
+
+    fn lens(&self) -> Result<&Lens, StoreError> {
+        if self.lens.get().is_none() {
+            let _ = self.lens.set(self.reader.lens(&self.policy, &self.context)?);
+        }
+        Ok(self.lens.get().expect("it was made just now"))
     }
 
     /// The outside lists that count, registries first.
@@ -170,9 +185,14 @@ impl<'a> Judge<'a> {
         self.registries.iter().chain(&self.consents)
     }
 
-    /// Whether outside lists can stop the message; if not, they are not asked.
-    pub(super) fn asks_registries(&self) -> bool {
-        self.policy.registries_matter(self.context.category)
+    /// The view that it asks.
+    pub(super) fn reader(&self) -> &'a Reader {
+        self.reader
+    }
+
+    /// The rules by which it decides.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     /// The ruling on somebody who is on an outside list.
@@ -241,7 +261,7 @@ impl<'a> Judge<'a> {
         }
         let Some(standing) = self.reader.standing(key)? else { return Ok(None) };
         // With one event there is one opt-out, as nearly everybody has.
-        if standing.head == standing.since && !self.reader.is_linked(&standing) {
+        if standing.head == standing.since && !self.reader.is_linked(&standing)? {
             return self.reader.opted_out_since(key);
         }
         let history = self.reader.history(key)?;
@@ -258,7 +278,7 @@ impl SuppressionSet for Judge<'_> {
         keys: &[SubscriberKey],
         rulings: &mut [Ruling],
     ) -> Result<(), StoreError> {
-        self.reader.judge_batch(&self.lens, keys, rulings)?;
+        self.reader.judge_batch(self.lens()?, keys, rulings)?;
         self.ask_layers(keys, rulings);
         Ok(())
     }

@@ -4,8 +4,7 @@ use super::check::Judge;
 use crate::event::Event;
 use crate::number::SubscriberKey;
 use crate::policy::{Claims, Decision, Fact, Ruling};
-use crate::store::{Reader, RegistryKind, StoreError, decide, fact_of};
-use crate::time::Timestamp;
+use crate::store::{RegistryKind, StoreError, decide, fact_of};
 
 /// The ruling on a subscriber and the events behind it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,22 +36,17 @@ impl Explanation {
     }
 }
 
-/// Why a subscriber may get the message of `judge` or not; with `at`, as the store knew it at
-/// that moment: by the events that had been received until then.
+/// Why a subscriber may get the message of `judge` or not, by what its view knows: of one of an
+/// earlier moment by the events and outside lists of then.
 ///
 /// # Errors
 ///
 /// When the store is damaged or can't be read.
-pub fn explain(
-    reader: &Reader,
-    judge: &Judge<'_>,
-    key: SubscriberKey,
-    at: Option<Timestamp>,
-) -> Result<Explanation, StoreError> {
-    let events = reader.history_if(key, |event| at.is_none_or(|at| event.received_at <= at))?;
+pub fn explain(judge: &Judge<'_>, key: SubscriberKey) -> Result<Explanation, StoreError> {
+    let events = judge.reader().history(key)?;
     let facts = events.iter().map(fact_of).collect::<Result<Vec<Fact>, StoreError>>()?;
     let claims = Claims::of(&facts);
-    let (layers, consented) = listed_in(reader, judge, key, at)?;
+    let (layers, consented) = listed_in(judge, key);
     let mut ruling = judge.rule(&claims);
     if !layers.is_empty() {
         ruling = ruling.stronger(judge.on_registry(consented));
@@ -63,32 +57,11 @@ pub fn explain(
     Ok(Explanation { ruling, rule, claims, since, layers, events })
 }
 
-/// The outside lists that a subscriber was on, and whether he was on a list of consents.
-fn listed_in(
-    reader: &Reader,
-    judge: &Judge<'_>,
-    key: SubscriberKey,
-    at: Option<Timestamp>,
-) -> Result<(Vec<String>, bool), StoreError> {
-    let scope = &judge.context().scope;
-    let mut found = Vec::new();
-    match at {
-        None => {
-            let on = judge.layers().filter(|layer| layer.contains(key));
-            found.extend(on.map(|layer| (layer.name().to_owned(), layer.kind())));
-        }
-        Some(_) if !judge.asks_registries() => {}
-        Some(at) => {
-            let views = reader.registries_at(at)?;
-            let about_it = views.iter().filter(|view| match view.kind() {
-                RegistryKind::Registry => view.scope().may_concern(scope),
-                _ => view.scope().covers(scope) && !view.is_stale(at),
-            });
-            let on = about_it.filter(|view| view.contains(key));
-            found.extend(on.map(|view| (view.name().to_owned(), view.kind())));
-        }
-    }
-    let consented = found.iter().any(|(_, kind)| *kind == RegistryKind::Consent);
-    found.retain(|(_, kind)| *kind == RegistryKind::Registry);
-    Ok((found.into_iter().map(|(name, _)| name).collect(), consented))
+/// The outside lists that a subscriber is on, and whether he is on a list of consents.
+fn listed_in(judge: &Judge<'_>, key: SubscriberKey) -> (Vec<String>, bool) {
+    let on: Vec<_> = judge.layers().filter(|layer| layer.contains(key)).collect();
+    let (registries, consents): (Vec<_>, Vec<_>) =
+        on.into_iter().partition(|layer| layer.kind() == RegistryKind::Registry);
+    let names = registries.into_iter().map(|layer| layer.name().to_owned()).collect();
+    (names, !consents.is_empty())
 }

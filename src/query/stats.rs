@@ -55,6 +55,10 @@ pub struct Stats {
 
 impl Stats {
     fn count(&mut self, group: &str, action: Action) {
+        // A group of nothing but overrides, links and retracts has nothing to tell.
+        if !matches!(action, Action::OptOut | Action::Resubscribe) {
+            return;
+        }
         if !self.groups.contains_key(group) {
             self.groups.insert(group.to_owned(), Count::default());
         }

@@ -12,6 +12,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::table::{Block, Table, TableError};
 
+use super::index::IndexWriter;
 use super::report::Counts;
 use super::worker::{Done, Job, Recipient, Worker};
 use super::{Progress, ScrubError, Sink, Sinks, SuppressionSet};
@@ -25,6 +26,7 @@ pub(super) fn run<S: SuppressionSet, R: Read + Send>(
     job: &Job<'_, S>,
     table: &mut Table<R>,
     sinks: &mut Sinks<'_>,
+    index: Option<&mut IndexWriter<'_>>,
     controls: &Controls<'_>,
 ) -> Result<Counts, ScrubError> {
     let engine = Engine {
@@ -33,6 +35,7 @@ pub(super) fn run<S: SuppressionSet, R: Read + Send>(
         table: Mutex::new(table),
         writer: Mutex::new(Writer {
             sinks,
+            index,
             counts: Counts::default(),
             seen: HashSet::default(),
             seen_ids: HashSet::default(),
@@ -67,11 +70,11 @@ pub(super) struct Controls<'a> {
     pub(super) progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
 
-struct Engine<'e, 'j, 's, S, R> {
+struct Engine<'e, 'j, 's, 'i, S, R> {
     job: &'e Job<'j, S>,
     controls: &'e Controls<'e>,
     table: Mutex<&'e mut Table<R>>,
-    writer: Mutex<Writer<'e, 's>>,
+    writer: Mutex<Writer<'e, 's, 'i>>,
     state: Mutex<State>,
     /// Signalled when room comes free, or when all have to stop.
     changed: Condvar,
@@ -94,8 +97,9 @@ struct State {
     error: Option<ScrubError>,
 }
 
-struct Writer<'e, 's> {
+struct Writer<'e, 's, 'i> {
     sinks: &'e mut Sinks<'s>,
+    index: Option<&'e mut IndexWriter<'i>>,
     counts: Counts,
     /// The numbers that were kept, to know duplicates: exact, 8 bytes and a bit for each. By
     /// number, not by key: a key may merge two people, which is right for silence only.
@@ -104,7 +108,7 @@ struct Writer<'e, 's> {
     seen_ids: HashSet<Box<str>, foldhash::fast::RandomState>,
 }
 
-impl<S: SuppressionSet, R: Read + Send> Engine<'_, '_, '_, S, R> {
+impl<S: SuppressionSet, R: Read + Send> Engine<'_, '_, '_, '_, S, R> {
     /// One thread's whole life.
     fn work(&self) {
         let _guard = StopOnPanic(self);
@@ -195,7 +199,7 @@ impl<S: SuppressionSet, R: Read + Send> Engine<'_, '_, '_, S, R> {
     }
 }
 
-impl<S, R> Engine<'_, '_, '_, S, R> {
+impl<S, R> Engine<'_, '_, '_, '_, S, R> {
     fn stop_all(&self) {
         // Under the lock, or a thread that is about to wait would miss it.
         let _state = lock(&self.state);
@@ -204,7 +208,7 @@ impl<S, R> Engine<'_, '_, '_, S, R> {
     }
 }
 
-impl Writer<'_, '_> {
+impl Writer<'_, '_, '_> {
     /// Writes one block; its memory, and the rows of the run so far.
     fn write<S>(&mut self, job: &Job<'_, S>, mut done: Done) -> Result<(Vec<u8>, u64), ScrubError> {
         if job.dedupe {
@@ -216,15 +220,18 @@ impl Writer<'_, '_> {
         self.sinks.kept.write(&done.kept[..done.kept_len])?;
         self.sinks.suppressed.write(&done.suppressed)?;
         self.sinks.invalid.write(&done.invalid)?;
+        if let (Some(index), Some(trace)) = (&mut self.index, &done.trace) {
+            index.add(trace)?;
+        }
         self.counts.add(&done.counts);
         Ok((done.kept, self.counts.rows))
     }
 }
 
 /// Without it, a panic in one thread would leave the others waiting for its block for ever.
-struct StopOnPanic<'g, 'e, 'j, 's, S, R>(&'g Engine<'e, 'j, 's, S, R>);
+struct StopOnPanic<'g, 'e, 'j, 's, 'i, S, R>(&'g Engine<'e, 'j, 's, 'i, S, R>);
 
-impl<S, R> Drop for StopOnPanic<'_, '_, '_, '_, S, R> {
+impl<S, R> Drop for StopOnPanic<'_, '_, '_, '_, '_, S, R> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.0.stop_all();

@@ -18,6 +18,15 @@ pub enum ScrubError {
         #[source]
         source: io::Error,
     },
+    /// The input can be read only once, and can't be copied for a second reading.
+    #[error("{file} can't be copied for a second reading{}", advice(source))]
+    Keep {
+        /// The input.
+        file: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The input can't be read as records.
     #[error("{file} can't be read")]
     Table {
@@ -79,6 +88,19 @@ pub enum ScrubError {
         invalid: u64,
         /// Rows with the number of an earlier one.
         duplicates: u64,
+    },
+    /// A receipt is wanted of a run that asks nobody.
+    #[error("mode off asks nobody, so there is nothing that a receipt could tell")]
+    NobodyAsked,
+    /// The index of the rows does not cover the list: a defect of this program.
+    #[error(
+        "{read} bytes were read, but {traced} are in the receipt: this is a defect, please report it"
+    )]
+    NotTraced {
+        /// Bytes read.
+        read: u64,
+        /// Bytes that the receipt knows of.
+        traced: u64,
     },
     /// A thread of the scrub ended in a panic: a defect of this program.
     #[error("a thread of the scrub panicked: this is a defect, please report it")]

@@ -13,7 +13,9 @@
 //! - an input that is cut short, can't be decoded, or changes while it is read fails the run.
 //!
 //! Blank lines are rows: invalid, with the reason `empty`, wherever they stand but above a header.
-//! Outputs that appear only when complete are made by [`output`].
+//! Outputs that appear only when complete are made by [`output`]. A list that is handed on hours
+//! later is scrubbed with a [`Receipt`], and a [`Recheck`] then gives the rows that stand
+//! differently, without reading the list again.
 //!
 //! ```
 //! use std::collections::BTreeSet;
@@ -36,31 +38,43 @@
 
 mod engine;
 mod error;
+mod index;
 mod input;
+mod kept;
 pub mod output;
+mod receipt;
+mod recheck;
 mod report;
 mod set;
+mod trace;
 mod worker;
 
 use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::number::{BusinessId, Folding, NumberReader, Region};
 use crate::table::{ColumnChoice, ReadOptions, Shape, Table};
+use crate::time::Timestamp;
 
 pub use error::{OutputError, ScrubError};
 pub use input::Input;
+pub use kept::KeptInput;
+pub use receipt::{Basis, Receipt, ReceiptError};
+pub use recheck::{Changed, ListKind, Recheck, RecheckError, RecheckReport, Source};
 pub use report::{LayerUsed, Message, Report, ReportOptions};
 pub use set::{Origin, SuppressionSet};
 
 use engine::{Controls, WriteIfAny};
+use index::{IndexWriter, RUN_ENTRIES};
+use receipt::Begun;
+use trace::{Piece, RowHasher};
 use worker::Job;
 
 /// What is done with the verdicts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Mode {
@@ -88,6 +102,13 @@ pub struct Sink<'a> {
     writer: &'a mut (dyn Write + Send),
 }
 
+impl<'a> Sink<'a> {
+    /// An output with this name.
+    pub fn new(name: impl Into<String>, writer: &'a mut (dyn Write + Send)) -> Sink<'a> {
+        Sink { name: name.into(), writer }
+    }
+}
+
 /// The outputs of a run. What has none is counted only.
 #[derive(Default)]
 pub struct Sinks<'a> {
@@ -104,7 +125,7 @@ impl<'a> Sinks<'a> {
 
     /// Where the kept rows go.
     pub fn kept(mut self, name: impl Into<String>, writer: &'a mut (dyn Write + Send)) -> Self {
-        self.kept = Some(Sink { name: name.into(), writer });
+        self.kept = Some(Sink::new(name, writer));
         self
     }
 
@@ -115,14 +136,14 @@ impl<'a> Sinks<'a> {
         name: impl Into<String>,
         writer: &'a mut (dyn Write + Send),
     ) -> Self {
-        self.suppressed = Some(Sink { name: name.into(), writer });
+        self.suppressed = Some(Sink::new(name, writer));
         self
     }
 
     /// Where the rows go whose number can't be read or sent to, with two more columns:
     /// `optout_line`, `optout_reason`.
     pub fn invalid(mut self, name: impl Into<String>, writer: &'a mut (dyn Write + Send)) -> Self {
-        self.invalid = Some(Sink { name: name.into(), writer });
+        self.invalid = Some(Sink::new(name, writer));
         self
     }
 
@@ -161,7 +182,9 @@ pub struct Scrubber<'a, S> {
     threads: usize,
     generation: u64,
     sequence: u64,
+    at: Option<Timestamp>,
     message: Message,
+    index_rows: usize,
     cancel: Option<&'a AtomicBool>,
     progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
@@ -182,7 +205,9 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             threads: std::thread::available_parallelism().map_or(1, |count| count.get()),
             generation: 0,
             sequence: 0,
+            at: None,
             message: Message::default(),
+            index_rows: RUN_ENTRIES,
             cancel: None,
             progress: None,
         }
@@ -245,9 +270,22 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
         self
     }
 
+    /// The earlier moment of which the set is a view, for the report; none for now.
+    pub fn at(mut self, moment: Option<Timestamp>) -> Self {
+        self.at = moment;
+        self
+    }
+
     /// What is about to be sent, for the report. The set knows what it means.
     pub fn message(mut self, message: Message) -> Self {
         self.message = message;
+        self
+    }
+
+    /// How many rows of an index are gathered before a part of it is written; 10 bytes of memory
+    /// each. Fewer rows make more parts, each of which a recheck has to look into.
+    pub fn index_rows(mut self, rows: usize) -> Self {
+        self.index_rows = rows.clamp(1, RUN_ENTRIES);
         self
     }
 
@@ -269,10 +307,42 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
     /// # Errors
     ///
     /// When anything fails: the outputs must not be used then.
-    pub fn run(&self, input: Input, mut sinks: Sinks<'_>) -> Result<Report, ScrubError> {
+    pub fn run(&self, input: Input, sinks: Sinks<'_>) -> Result<Report, ScrubError> {
+        self.run_tracing(input, sinks, None).map(|(report, _)| report)
+    }
+
+    /// Scrubs one list so that it can be rechecked later: writes the index of its rows to
+    /// `index`, and gives the receipt that belongs to it. It takes some 40 MB more memory.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::run`], and in the mode that asks nobody.
+    pub fn run_with_receipt(
+        &self,
+        input: Input,
+        sinks: Sinks<'_>,
+        index: Sink<'_>,
+        basis: Basis,
+    ) -> Result<(Report, Receipt), ScrubError> {
+        if self.mode == Mode::Off {
+            return Err(ScrubError::NobodyAsked);
+        }
+        let (report, receipt) = self.run_tracing(input, sinks, Some((index, basis)))?;
+        receipt.map(|receipt| (report, receipt)).ok_or(ScrubError::Panicked)
+    }
+
+    fn run_tracing(
+        &self,
+        input: Input,
+        mut sinks: Sinks<'_>,
+        tracing: Option<(Sink<'_>, Basis)>,
+    ) -> Result<(Report, Option<Receipt>), ScrubError> {
         let started = Instant::now();
         let file = input.name().to_owned();
         let mut table = self.open(input, &file)?;
+        let shape = Shape::of(&table);
+        let mut tracing =
+            tracing.map(|(index, basis)| Tracing::begin(self, index, basis, &table)).transpose()?;
         let job = Job {
             set: self.set,
             mode: self.mode,
@@ -282,17 +352,24 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             folding: self.folding,
             want_suppressed: sinks.suppressed.is_some(),
             want_invalid: sinks.invalid.is_some(),
-            shape: Shape::of(&table),
+            shape,
+            hasher: tracing.as_ref().map(|it| RowHasher::of_receipt(it.begun.id)),
             file: &file,
         };
         sinks.write_headers(&table, &job.shape)?;
         let controls =
             Controls { threads: self.threads, cancel: self.cancel, progress: self.progress };
-        let counts = engine::run(&job, &mut table, &mut sinks, &controls)?;
+        let index = tracing.as_mut().map(|it| &mut it.index);
+        let counts = engine::run(&job, &mut table, &mut sinks, index, &controls)?;
         table.source().check_unchanged(table.bytes_read())?;
         counts.check(self.mode)?;
         sinks.flush()?;
-        Ok(self.report(counts, started))
+        let report = self.report(counts, started);
+        // In the other modes nobody is taken out: what comes out is the list itself.
+        let kept = sinks.kept.filter(|_| self.mode == Mode::Enforce).map(|sink| sink.name);
+        let receipt =
+            tracing.map(|it| it.finish(&report, (file, kept), table.bytes_read())).transpose()?;
+        Ok((report, receipt))
     }
 
     fn open(&self, input: Input, file: &str) -> Result<Table<Input>, ScrubError> {
@@ -332,6 +409,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
                 .map(|(reason, count)| (reason.to_owned(), count))
                 .collect(),
             generation: self.generation,
+            as_of: self.at,
             sequence: self.sequence,
             elapsed_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             options: ReportOptions {
@@ -343,5 +421,55 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
                 dedupe: self.dedupe,
             },
         }
+    }
+}
+
+/// What a run keeps for its receipt.
+struct Tracing<'s> {
+    begun: Begun,
+    index: IndexWriter<'s>,
+}
+
+impl<'s> Tracing<'s> {
+    fn begin<S>(
+        scrubber: &Scrubber<'_, S>,
+        index: Sink<'s>,
+        basis: Basis,
+        table: &Table<Input>,
+    ) -> Result<Tracing<'s>, ScrubError> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(|error| ScrubError::Write {
+            file: index.name.clone(),
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        let shape = Shape::of(table);
+        let header = table.header();
+        let prologue = [table.preamble(), header.unwrap_or_default()].concat();
+        let begun = Begun {
+            id,
+            basis,
+            folding: scrubber.folding,
+            shape,
+            preamble_bytes: table.preamble().len(),
+            header_bytes: header.map(<[u8]>::len),
+            prologue: Piece::of(&prologue, &shape),
+        };
+        let index = IndexWriter::begin(index, id, begun.prologue, scrubber.index_rows)?;
+        Ok(Tracing { begun, index })
+    }
+
+    fn finish(
+        self,
+        report: &Report,
+        names: (String, Option<String>),
+        bytes_read: u64,
+    ) -> Result<Receipt, ScrubError> {
+        let traced = self.index.finish()?;
+        // A row that no stretch holds would never be rechecked.
+        if traced.ends.input_byte != bytes_read {
+            let traced = traced.ends.input_byte;
+            return Err(ScrubError::NotTraced { read: bytes_read, traced });
+        }
+        Ok(Receipt::new(self.begun, report, names, traced))
     }
 }

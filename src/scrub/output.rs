@@ -186,10 +186,11 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn create_temporary(folder: &Path) -> io::Result<(File, PathBuf)> {
+/// A file of no name that lasts, which its owner alone can read.
+pub(super) fn create_temporary(folder: &Path) -> io::Result<(File, PathBuf)> {
     const ATTEMPTS: usize = 16;
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.read(true).write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut last = io::ErrorKind::AlreadyExists.into();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Mode, ScrubError};
 use crate::event::Category;
@@ -31,6 +31,9 @@ pub struct Report {
     pub generation: u64,
     /// The last sequence that the answers know of.
     pub sequence: u64,
+    /// The earlier moment as of which the store was asked; none for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_of: Option<Timestamp>,
     /// How long it took.
     pub elapsed_ms: u64,
     /// How it was asked for.
@@ -55,7 +58,7 @@ impl Report {
 }
 
 /// The options that a report repeats.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportOptions {
     /// The message that is about to be sent.
     #[serde(flatten)]
@@ -73,7 +76,7 @@ pub struct ReportOptions {
 }
 
 /// The message of a scrub, for its report. Empty scopes are not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Marketing, utility or authentication; none when the caller did not say.
     pub category: Option<Category>,
@@ -88,12 +91,16 @@ pub struct Message {
 }
 
 /// An outside list that a scrub asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerUsed {
     /// Its name.
     pub name: String,
     /// The moment that it describes.
     pub as_of: Timestamp,
+    /// When the store took it in.
+    pub received_at: Timestamp,
+    /// A checksum of its members.
+    pub digest: String,
     /// Whether it was older than it may be.
     pub stale: bool,
 }

@@ -7,6 +7,7 @@ use crate::policy::{Decision, Ruling};
 use crate::table::{Block, Cell, Encoding, Record, Shape};
 
 use super::report::Counts;
+use super::trace::{BlockTrace, RowHasher};
 use super::{Mode, ScrubError, SuppressionSet};
 
 /// Keys in one lookup. Long enough to hide the cache misses of a set behind one another, short
@@ -29,6 +30,8 @@ pub(super) struct Job<'a, S> {
     pub(super) want_suppressed: bool,
     pub(super) want_invalid: bool,
     pub(super) shape: Shape,
+    /// Set when the rows have to be found again later.
+    pub(super) hasher: Option<RowHasher>,
     pub(super) file: &'a str,
 }
 
@@ -44,6 +47,8 @@ pub(super) struct Done {
     pub(super) invalid: Vec<u8>,
     /// Rows that are kept unless an earlier one has the same recipient; only when asked to dedupe.
     candidates: Vec<Candidate>,
+    /// Where its rows went, if that is wanted.
+    pub(super) trace: Option<BlockTrace>,
 }
 
 /// The recipient of a row, and where the row stands in its block.
@@ -54,6 +59,7 @@ struct Candidate {
 }
 
 /// By what two rows are told to be for the same recipient.
+#[derive(PartialEq, Eq, Hash)]
 pub(super) enum Recipient {
     Number(u64),
     Id(Box<str>),
@@ -86,6 +92,9 @@ impl Done {
     /// Moves the kept rows together and encodes them.
     fn keep(&mut self, runs: &Runs, shape: &Shape) {
         self.kept_len = runs.compact(&mut self.kept);
+        if let Some(trace) = &mut self.trace {
+            trace.measure_kept(&runs.0, &self.kept[..self.kept_len], shape);
+        }
         self.counts.written = self.counts.kept;
         if shape.encoding() != Encoding::Bytes {
             self.kept.truncate(self.kept_len);
@@ -177,6 +186,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             suppressed: Vec::new(),
             invalid: Vec::new(),
             candidates: Vec::new(),
+            trace: self.job.hasher.map(|_| BlockTrace::default()),
         };
         let mut runs = Runs::default();
         if self.job.mode == Mode::Off && !self.job.dedupe {
@@ -200,6 +210,9 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         let Job { mode, dedupe, shape, .. } = self.job;
         done.suppressed = shape.encode(std::mem::take(&mut done.suppressed));
         done.invalid = shape.encode(std::mem::take(&mut done.invalid));
+        if let Some(trace) = &mut done.trace {
+            trace.measure_input(block.bytes(), shape);
+        }
         done.kept = block.into_buffer();
         match (mode, dedupe) {
             (Mode::Enforce, true) => {}
@@ -306,10 +319,31 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
                 self.keep_row(row, ruling.decision == Decision::Exempt, runs, done);
             }
         }
+        if let (Some(hasher), Some(trace)) = (self.job.hasher, &mut done.trace) {
+            for row in &self.rows {
+                trace.row(row.end, self.entry(row, hasher));
+            }
+        }
         self.rows.clear();
         self.keys.clear();
         self.ids.clear();
         Ok(())
+    }
+
+    /// What the trace keeps of a row that can be sent to.
+    #[inline]
+    fn entry(&self, row: &Row, hasher: RowHasher) -> Option<u32> {
+        match row.reading {
+            Reading::Number { key, sendable: true, .. } => {
+                let passed = self.rulings[key as usize].may_send();
+                Some(hasher.of_key(self.keys[key as usize]) | u32::from(passed))
+            }
+            Reading::Id { text, key } => {
+                let passed = key.is_none_or(|key| self.rulings[key as usize].may_send());
+                Some(hasher.of_id(self.id(text)) | u32::from(passed))
+            }
+            _ => None,
+        }
     }
 
     #[inline]
@@ -382,13 +416,13 @@ impl Row {
 }
 
 /// Whom a cell names.
-enum Found<'c> {
+pub(super) enum Found<'c> {
     Number(crate::number::Recipient),
     Id(&'c str),
 }
 
 #[inline]
-fn read_cell<'c>(
+pub(super) fn read_cell<'c>(
     record: &Record<'c>,
     has_region_column: bool,
     readers: &mut Readers,
@@ -415,7 +449,7 @@ fn read_cell<'c>(
 }
 
 /// The readers of numbers by default region.
-struct Readers {
+pub(super) struct Readers {
     default: NumberReader,
     folding: Folding,
     /// By the text of the cell, which is looked up faster than read. Holds known regions only.
@@ -426,7 +460,7 @@ impl Readers {
     /// Spellings of regions that are remembered: more than there are, unless someone plays.
     const CELLS_MAX: usize = 1024;
 
-    fn new(region: Option<Region>, folding: Folding) -> Readers {
+    pub(super) fn new(region: Option<Region>, folding: Folding) -> Readers {
         Readers { default: NumberReader::new(region, folding), folding, by_cell: HashMap::new() }
     }
 

@@ -8,11 +8,13 @@
 //! - [`View`] reads a snapshot in place: a vector or a memory map.
 //! - [`write_sorted`] makes one from ascending keys.
 //! - [`merge`] makes the next one from an old one and ascending [`Change`]s.
+//! - [`differences`] are what is in one of two snapshots only.
 //! - [`SnapshotError`] says what is wrong, where, and what to do.
 
 mod batch;
 mod check;
 mod container;
+mod difference;
 mod directory;
 mod error;
 mod format;
@@ -21,6 +23,7 @@ mod merge;
 mod view;
 mod writer;
 
+pub use difference::{Differences, differences};
 pub use error::{Damage, Part, SnapshotError};
 pub use iter::Iter;
 pub use merge::{Change, merge};

@@ -41,6 +41,18 @@ pub struct BulkReport {
     pub already: u64,
     /// Sequence of the last row.
     pub sequence: u64,
+    /// The import to which the rows belong; none when they belong to none, or nothing was recorded.
+    pub batch: Option<u64>,
+}
+
+impl BulkReport {
+    /// Adds what became of the next bulk.
+    pub(super) fn add(&mut self, next: BulkReport) {
+        self.added += next.added;
+        self.already += next.already;
+        self.sequence = next.sequence;
+        self.batch = self.batch.or(next.batch);
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +66,8 @@ pub(super) struct BulkRow {
     arrival: u32,
     text_bytes: u16,
     spelling: u8,
+    /// Whether it takes back all that is known of the subscriber.
+    pub(super) empties: bool,
 }
 
 /// The spellings in the order in which a bulk's rows are recorded: those that need no text are
@@ -101,6 +115,18 @@ impl Bulk {
         self.rows.push(row);
     }
 
+    /// Adds a row that takes an import back; `empties` when nothing else is known of the
+    /// subscriber.
+    pub(super) fn push_retract(&mut self, address: &Address, at: Timestamp, empties: bool) {
+        match address {
+            Address::Number(number) => self.push(*number, at, &number.to_string()),
+            Address::Id(id) => self.push_id(id, at),
+        }
+        if let Some(row) = self.rows.last_mut() {
+            row.empties = empties;
+        }
+    }
+
     /// A row that comes next, before its spelling is known.
     fn row_of(&self, number: Option<Number>, occurred_at: Timestamp) -> BulkRow {
         BulkRow {
@@ -111,6 +137,7 @@ impl Bulk {
             arrival: self.rows.len() as u32,
             text_bytes: 0,
             spelling: 0,
+            empties: false,
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
 use super::column::ColumnIdentity;
+use super::erase::Gone;
 use super::error::{StoreError, WriteError};
 use super::generation::{self, Generation};
 use super::init::{is_unused_segment, take_lock};
@@ -35,6 +36,8 @@ pub(super) struct Limits {
     pub(super) compact_seals_bytes: u64,
     /// An active segment of this length is sealed before the next record.
     pub(super) segment_bytes: u64,
+    /// Retracts that are recorded at once when an import is taken back.
+    pub(super) undo_rows: usize,
 }
 
 impl Default for Limits {
@@ -45,6 +48,7 @@ impl Default for Limits {
             compact_after_events: 131_072,
             compact_seals_bytes: 4 << 20,
             segment_bytes: SEGMENT_BYTES_MAX,
+            undo_rows: Bulk::ROWS_MAX,
         }
     }
 }
@@ -56,8 +60,8 @@ pub(super) struct Core {
     lock: Box<dyn Lock>,
     pub(super) manifest: Manifest,
     pub(super) journal: JournalWriter,
-    standings: Standings,
-    limits: Limits,
+    pub(super) standings: Standings,
+    pub(super) limits: Limits,
 }
 
 impl Core {
@@ -83,10 +87,17 @@ impl Core {
 
     /// Removes files that an interrupted change left and the manifest does not name. A segment
     /// with records is none of these: events are only appended to segments that it names.
-    fn remove_unfinished(&self) -> Result<(), WriteError> {
+    pub(super) fn remove_unfinished(&self) -> Result<(), WriteError> {
         let active = self.manifest.active;
+        let sealed = &self.manifest.sealed;
+        // Another revision than the manifest's holds what somebody wanted forgotten, or what an
+        // interrupted revision left.
+        let is_other_revision = |segment, revision| {
+            let place = sealed.binary_search_by_key(&segment, |it| it.segment);
+            place.is_ok_and(|place| sealed[place].revision != revision)
+        };
         for name in self.disk.list()? {
-            if matches!(Entry::of(&name), Entry::Segment(segment) if segment > active)
+            if matches!(Entry::of(&name), Entry::Segment(segment, _) if segment > active)
                 && !is_unused_segment(&*self.disk, &name)?
             {
                 let what = "it holds events, but the manifest does not name it";
@@ -96,8 +107,12 @@ impl Core {
                 Entry::ManifestNext => true,
                 Entry::Generation(generation) => generation != self.manifest.generation,
                 Entry::Ids(_) => self.manifest.ids.as_ref().is_none_or(|file| file.name != name),
-                Entry::Segment(segment) => segment > active,
-                Entry::Index(segment) => segment >= active,
+                Entry::Segment(segment, revision) => {
+                    segment > active || is_other_revision(segment, revision)
+                }
+                Entry::Index(segment, revision) => {
+                    segment >= active || is_other_revision(segment, revision)
+                }
                 _ => false,
             };
             if is_unfinished {
@@ -149,13 +164,13 @@ impl Core {
 
     /// After a failure: if events were appended past `sequence`, the standings may not have
     /// followed them, and nothing that this writer would do from here on could be relied on.
-    fn give_up_past(&mut self, sequence: u64) {
+    pub(super) fn give_up_past(&mut self, sequence: u64) {
         if self.sequence() != sequence {
             self.journal.give_up();
         }
     }
 
-    fn record(
+    pub(super) fn record(
         &mut self,
         events: &[NewEvent],
         received_at: Timestamp,
@@ -216,7 +231,7 @@ impl Core {
     }
 
     /// The key of an address; `None` for an id that no event is about.
-    fn key_of(&self, address: &Address) -> Option<SubscriberKey> {
+    pub(super) fn key_of(&self, address: &Address) -> Option<SubscriberKey> {
         self.standings.key_of(address, self.manifest.folding())
     }
 
@@ -332,7 +347,7 @@ impl Core {
 
     /// Appends rows that share their details; the sequence of the first. Seals segments as they
     /// fill up.
-    fn append(
+    pub(super) fn append(
         &mut self,
         details: &Details,
         received_at: Timestamp,
@@ -353,7 +368,8 @@ impl Core {
     /// The sequence under which the same message, number and action stand already.
     fn recorded_before(&self, event: &NewEvent) -> Result<Option<u64>, WriteError> {
         let message_id = &event.details.message_id;
-        if message_id.is_empty() {
+        // A link that is repeated is known by what it joins: one message may join several ids.
+        if message_id.is_empty() || event.linked.is_some() {
             return Ok(None);
         }
         let Some(key) = self.key_of(&event.address) else { return Ok(None) };
@@ -371,7 +387,7 @@ impl Core {
     }
 
     /// Lets the standings follow the journal past the sequence `after`.
-    fn take_in(&mut self, after: u64) -> Result<(), WriteError> {
+    pub(super) fn take_in(&mut self, after: u64) -> Result<(), WriteError> {
         let journal = self.journal.journal();
         let standings = &mut self.standings;
         let apply = |record: &_| standings.apply(journal, record).map(|()| true);
@@ -379,26 +395,44 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn append_bulk(
+    /// Records lists, each with its details, and syncs once unless they are large. Those that
+    /// begin an import begin the same one.
+    pub(super) fn append_bulks(
         &mut self,
-        details: &Details,
+        lists: &mut [(&Details, &mut Bulk)],
         received_at: Timestamp,
-        bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
         self.check()?;
         let before = self.sequence();
-        let result = self.try_append_bulk(details, received_at, bulk);
-        if result.is_err() {
-            self.give_up_past(before);
+        let mut total = BulkReport { sequence: before, ..BulkReport::default() };
+        let mut begun = None;
+        let last = lists.len().saturating_sub(1);
+        for (place, (details, bulk)) in lists.iter_mut().enumerate() {
+            let mut details = details.clone();
+            let begins = details.batch == Details::NEW_BATCH;
+            if let Some(batch) = begun.filter(|_| begins) {
+                details.batch = batch;
+            }
+            let report = self.append_bulk(&details, received_at, bulk, place == last);
+            if report.is_err() {
+                self.give_up_past(before);
+            }
+            let report = report?;
+            begun = begun.or(report.batch.filter(|_| begins));
+            total.add(report);
+            // Makes what it folds durable first.
+            self.compact_if_due(received_at)?;
         }
-        result
+        Ok(total)
     }
 
-    fn try_append_bulk(
+    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    fn append_bulk(
         &mut self,
         details: &Details,
         received_at: Timestamp,
         bulk: &mut Bulk,
+        sync: bool,
     ) -> Result<BulkReport, WriteError> {
         let after = self.journal.journal().sequence();
         let mut report = BulkReport::default();
@@ -408,20 +442,29 @@ impl Core {
         for (id, key) in bulk.number_from(after + 1) {
             self.standings.learn(id, key);
         }
+        let mut named = details.clone();
+        if named.batch == Details::NEW_BATCH {
+            named.batch = after + 1;
+        }
+        let details = &named;
+        report.batch = Some(named.batch).filter(|&batch| batch != 0 && !bulk.is_empty());
         for spelling in SPELLINGS {
             for rows in bulk.rows_spelled(spelling, &heads) {
                 self.append(details, received_at, &rows)?;
             }
         }
-        self.journal.sync()?;
+        let is_large = bulk.rows.len() as u64 >= self.limits.compact_after_events;
+        if sync || is_large {
+            self.journal.sync()?;
+        }
         let opt_out = Fact::new(details, after + 1, Timestamp::default(), received_at)?;
         let changes = self.changes_of(bulk, &heads, &opt_out, &mut report)?;
         report.sequence = self.journal.journal().sequence();
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
-        if bulk.rows.len() as u64 >= self.limits.compact_after_events {
+        if is_large {
             let changes = merge_changes(self.standings.changes()?, changes);
-            self.fold(&changes, report.sequence, received_at)?;
+            self.fold(&changes, &Gone::default(), report.sequence, received_at)?;
         } else {
             self.take_in(after)?;
         }
@@ -429,7 +472,7 @@ impl Core {
     }
 
     /// How the subscribers of a bulk stand now that its rows are in the journal; counts the rows.
-    /// All rows are the same opt-out but for person and moment.
+    /// All rows are the same opt-out, or the same retract, but for person and moment.
     fn changes_of(
         &mut self,
         bulk: &Bulk,
@@ -452,9 +495,20 @@ impl Core {
             };
             let standing = match before {
                 None => Standing { opted_out: true, head, since, since_at, profile },
-                Some(it) if it.opted_out && self.standings.says_nothing(opt_out, it.profile) => {
+                Some(it)
+                    if opt_out.action == Action::OptOut
+                        && it.opted_out
+                        && self.standings.says_nothing(opt_out, it.profile) =>
+                {
                     Standing { head, ..it }
                 }
+                Some(_) if bulk.rows[begin].empties => Standing {
+                    opted_out: false,
+                    head,
+                    since: head,
+                    since_at,
+                    profile: ProfileId::NOTHING,
+                },
                 Some(_) => {
                     let standings = &self.standings;
                     let head_of = |key| bulk.head(key).map_or_else(|| standings.head(key), Ok);
@@ -516,7 +570,7 @@ impl Core {
         let folded = sequence - self.manifest.sequence;
         if folded > 0 {
             let changes = self.standings.changes()?;
-            self.fold(&changes, sequence, now)?;
+            self.fold(&changes, &Gone::default(), sequence, now)?;
         }
         Ok(CompactReport {
             generation: self.manifest.generation,
@@ -527,10 +581,12 @@ impl Core {
     }
 
     /// Makes the next generation: the current one with `changes` applied, which ascend by key and
-    /// are everything up to `sequence`.
-    fn fold(
+    /// are everything up to `sequence`. In the same step what is `gone` leaves the store: revised
+    /// segments take the place of those before them.
+    pub(super) fn fold(
         &mut self,
         changes: &[(SubscriberKey, Standing)],
+        gone: &Gone,
         sequence: u64,
         now: Timestamp,
     ) -> Result<(), WriteError> {
@@ -548,17 +604,19 @@ impl Core {
         }
         let (layers, profiles) = written?;
         (next.layers, next.profiles) = (layers, Some(profiles));
-        if self.standings.new_ids().len() > 0 {
+        if self.standings.new_ids().len() > 0 || !gone.ids.is_empty() {
             let new = self.standings.new_ids();
-            next.ids = Some(generation::write_ids(&*self.disk, &old.ids, new, identity)?);
+            let ids = generation::write_ids(&*self.disk, &old.ids, new, &gone.ids, identity)?;
+            next.ids = Some(ids);
         }
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);
         if self.journal.active_bytes() >= self.limits.compact_seals_bytes {
             self.journal.rotate(next.generation, now)?;
-            self.list_segments(&mut next);
         }
+        self.journal.adopt(&gone.revised);
+        self.list_segments(&mut next);
         self.publish(next)?;
         self.standings = Standings::new(opened);
         // Readers that have the old files open keep them; nobody opens them any more. What can't
@@ -568,7 +626,7 @@ impl Core {
     }
 
     /// Seals the active segment and begins the next.
-    fn rotate(&mut self, now: Timestamp) -> Result<(), WriteError> {
+    pub(super) fn rotate(&mut self, now: Timestamp) -> Result<(), WriteError> {
         let mut next = self.manifest.clone();
         self.journal.rotate(next.generation, now)?;
         self.list_segments(&mut next);
@@ -610,7 +668,7 @@ fn spelling<'a>(address: &'a Address, raw: Option<&'a str>) -> Spelling<'a> {
 }
 
 /// Joins two lists that ascend by key; of a key in both, the newer counts.
-fn merge_changes(
+pub(super) fn merge_changes(
     older: Vec<(SubscriberKey, Standing)>,
     newer: Vec<(SubscriberKey, Standing)>,
 ) -> Vec<(SubscriberKey, Standing)> {

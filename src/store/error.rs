@@ -79,6 +79,14 @@ pub enum StoreError {
     /// The operating system refused.
     #[error(transparent)]
     Disk(#[from] DiskError),
+    /// A moment was asked for that has not come yet.
+    #[error("there is no sequence {asked} yet: the newest event has {newest}")]
+    Future {
+        /// The sequence that was asked for.
+        asked: u64,
+        /// That of the newest event.
+        newest: u64,
+    },
     /// An earlier refresh failed and left nothing to answer from: open the store again.
     #[error("the store at {} could not be read earlier: open it again", path.display())]
     Unusable {
@@ -89,9 +97,14 @@ pub enum StoreError {
 
 impl StoreError {
     /// Whether the store itself is at fault (missing, foreign, newer, damaged), as opposed to the
-    /// operating system.
+    /// operating system and to whoever asked.
     pub fn is_store_at_fault(&self) -> bool {
-        !matches!(self, StoreError::Disk(_) | StoreError::Journal(JournalError::Disk(_)))
+        !matches!(
+            self,
+            StoreError::Disk(_)
+                | StoreError::Journal(JournalError::Disk(_))
+                | StoreError::Future { .. }
+        )
     }
 
     pub(super) fn damaged(file: PathBuf, offset: u64, what: impl Into<String>) -> StoreError {
@@ -150,6 +163,14 @@ pub enum WriteError {
         /// What is missing.
         why: &'static str,
     },
+    /// There is no such import to be taken back.
+    #[error("{batch} is no import: {why}; an import is named by the sequence of its first event")]
+    Batch {
+        /// What was to be taken back.
+        batch: u64,
+        /// What is there instead.
+        why: String,
+    },
     /// A text is too long or holds a NUL character.
     #[error("the {field} can't be recorded: it must be below {limit} bytes and without NUL")]
     Text {
@@ -157,6 +178,24 @@ pub enum WriteError {
         field: &'static str,
         /// Bytes that it may have.
         limit: usize,
+    },
+    /// What is recorded of an erasure names whom it forgets.
+    #[error("the {field} holds the number that is to be forgotten: leave it out")]
+    NamesForgotten {
+        /// Which text.
+        field: &'static str,
+    },
+    /// Somebody was erased, and a search then found him all the same.
+    #[error(
+        "the person is erased from the store and suppressed, but {} still holds the number at \
+         byte {offset}: remove it from there",
+        file.display()
+    )]
+    Remains {
+        /// The file.
+        file: PathBuf,
+        /// Where in it.
+        offset: u64,
     },
     /// A registry layer was not changed.
     #[error(transparent)]

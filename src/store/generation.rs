@@ -6,6 +6,7 @@
 //! that is; it is left out as long as that is the newest one, as it is for everybody with a
 //! single event.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
@@ -16,7 +17,6 @@ use super::ids::Ids;
 use super::layout::{GenerationNames, ids_name};
 use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::{ProfileId, Profiles};
-use super::set::{Set, SharedBytes, open_set};
 use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
@@ -40,7 +40,7 @@ pub(super) struct Generation {
 /// A set of keys and what is known of each.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(super) set: Set,
+    pub(super) set: View<Mapped>,
     heads: Column,
     moments: Column,
     since: Option<Column>,
@@ -103,10 +103,9 @@ impl Generation {
 
 impl Layer {
     fn empty(disk: &Arc<dyn Disk>, identity: ColumnIdentity) -> Layer {
-        let no_buckets = SharedBytes::new(Mapped::from_vec(0u64.to_le_bytes().to_vec()));
-        let empty = View::open(no_buckets).expect("a count of zero buckets is the empty set");
+        let no_buckets = Mapped::from_vec(0u64.to_le_bytes().to_vec());
         Layer {
-            set: Set::new(empty),
+            set: View::open(no_buckets).expect("a count of zero buckets is the empty set"),
             heads: Column::empty(identity),
             moments: Column::empty(identity),
             since: None,
@@ -125,7 +124,21 @@ impl Layer {
         let damaged = |file: &FileInfo, at: ColumnDamage| {
             StoreError::damaged(disk.path_of(&file.name), at.offset, at.what)
         };
-        let set = open_set(&**disk, &info.set, Some(info.count))?;
+        let bytes = map(&**disk, &info.set)?;
+        let path = disk.path_of(&info.set.name);
+        if hex(xxh3_64(bytes.as_ref())) != info.set.xxh3 {
+            // The checksum says that something is wrong; the view may say where.
+            let structure = View::open(bytes).err();
+            return Err(match structure {
+                Some(error) => StoreError::snapshot(path, &error),
+                None => StoreError::damaged(path, 0, "it does not match its checksum"),
+            });
+        }
+        let set = View::open(bytes).map_err(|error| StoreError::snapshot(path.clone(), &error))?;
+        if set.len() != info.count {
+            let what = format!("it holds {} keys, the manifest says {}", set.len(), info.count);
+            return Err(StoreError::damaged(path, 0, what));
+        }
         let column = |file: &FileInfo| {
             Column::open(map(&**disk, file)?, identity, info.count).map_err(|at| damaged(file, at))
         };
@@ -286,17 +299,19 @@ fn read_profiles(disk: &dyn Disk, file: &FileInfo) -> Result<Profiles, StoreErro
     Profiles::from_json(bytes.as_ref()).map_err(|what| StoreError::damaged(path, 0, what))
 }
 
-/// Writes the table of ids of the next generation: that of `old` and `new` ones.
+/// Writes the table of ids of the next generation: that of `old` and `new` ones, without the
+/// texts of those that are forgotten.
 pub(super) fn write_ids<'a>(
     disk: &dyn Disk,
     old: &Ids,
     new: impl Iterator<Item = (&'a BusinessId, SubscriberKey)>,
+    forgotten: &BTreeSet<SubscriberKey>,
     identity: ColumnIdentity,
 ) -> Result<FileInfo, WriteError> {
     let name = ids_name(identity.generation);
     disk.remove(&name)?;
     let mut out = Hashing::new(Appender::new(disk.create(&name)?));
-    old.write_with(identity.store, new, &mut out)
+    old.write_with(identity.store, new, forgotten, &mut out)
         .map_err(|error| write_failed(disk, &name, error))?;
     out.finish(&name)
 }

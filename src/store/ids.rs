@@ -9,6 +9,7 @@
 //! The bytes are checked by the manifest's checksum and for order when the table is opened; that
 //! each text has its hash is checked by [`Ids::verify`].
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -156,11 +157,18 @@ impl Ids {
             .map(|(place, entry)| (entry.hash.get(), self.text(place), entry.sequence.get()))
     }
 
-    /// Writes a table with these ids and `new` ones, which it does not know yet.
+    /// Whether the text of an id stands in the table.
+    pub(super) fn tells(&self, id: &str) -> bool {
+        self.iter().any(|(_, text, _)| text == id.as_bytes())
+    }
+
+    /// Writes a table with these ids and `new` ones, which it does not know yet. Of those whose
+    /// keys are `forgotten` only the hash is written.
     pub(super) fn write_with<'a>(
         &self,
         store: [u8; 16],
         new: impl Iterator<Item = (&'a BusinessId, SubscriberKey)>,
+        forgotten: &BTreeSet<SubscriberKey>,
         out: &mut impl Write,
     ) -> io::Result<()> {
         let place = |(id, key): (&'a BusinessId, SubscriberKey)| {
@@ -169,9 +177,15 @@ impl Ids {
         };
         let mut new: Vec<(u64, &str, u64)> = new.map(place).collect();
         new.sort_unstable();
-        let merged = || Merged {
-            old: self.iter().peekable(),
-            new: new.iter().map(|&(hash, id, at)| (hash, id.as_bytes(), at)).peekable(),
+        let merged = || {
+            let merged = Merged {
+                old: self.iter().peekable(),
+                new: new.iter().map(|&(hash, id, at)| (hash, id.as_bytes(), at)).peekable(),
+            };
+            merged.map(|(hash, text, at)| match forgotten.contains(&SubscriberKey::of_id(at)) {
+                true => (hash, &[][..], at),
+                false => (hash, text, at),
+            })
         };
         let text_bytes = merged().map(|(_, text, _)| text.len() as u64).sum();
         out.write_all(header(store, self.len() + new.len() as u64, text_bytes).as_bytes())?;
@@ -283,7 +297,8 @@ mod tests {
             .map(|(id, at)| (BusinessId::parse(id.as_bytes()).unwrap(), SubscriberKey::of_id(*at)))
             .collect();
         let mut bytes = Vec::new();
-        ids.write_with(STORE, new.iter().map(|(id, key)| (id, *key)), &mut bytes).unwrap();
+        let new = new.iter().map(|(id, key)| (id, *key));
+        ids.write_with(STORE, new, &BTreeSet::new(), &mut bytes).unwrap();
         bytes
     }
 

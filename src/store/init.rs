@@ -65,7 +65,7 @@ pub fn init_on(
             Entry::Lock => {}
             // An interrupted `init` leaves these; a store that lost its manifest has more.
             Entry::ManifestNext => disk.remove(name)?,
-            Entry::Segment(1) if is_unused_segment(disk, name)? => disk.remove(name)?,
+            Entry::Segment(1, 0) if is_unused_segment(disk, name)? => disk.remove(name)?,
             Entry::Foreign => return Err(WriteError::NotEmpty { path: disk.path_of("") }),
             _ => {
                 let why = format!("it holds {name} but no manifest: restore it from a backup");

@@ -1,6 +1,6 @@
 //! Every file name in a store directory.
 
-use crate::journal::format::{index_name, segment_name};
+use crate::journal::format::{revised_index_name, revised_segment_name};
 
 /// Says what the store is; replaced as a whole, last of all.
 pub(super) const MANIFEST: &str = "MANIFEST";
@@ -61,8 +61,10 @@ pub(super) enum Entry {
     Manifest,
     ManifestNext,
     Lock,
-    Segment(u64),
-    Index(u64),
+    /// A segment, and how often it was revised.
+    Segment(u64, u32),
+    /// The index beside a segment, likewise.
+    Index(u64, u32),
     /// A file of a generation.
     Generation(u64),
     /// A table of ids. It outlives its generation as long as no id is new.
@@ -84,11 +86,13 @@ impl Entry {
             _ if name.starts_with("quarantine-") => return Entry::Quarantine,
             _ => {}
         }
-        let number = name
-            .split_once('-')
-            .and_then(|(_, rest)| rest.split_once('.'))
-            .and_then(|(digits, _)| digits.parse().ok());
-        let Some(number) = number else { return Entry::Foreign };
+        let stem = name.split_once('-').and_then(|(_, rest)| rest.split_once('.'));
+        let (number, revision) = match stem.map(|(stem, _)| stem.split_once("-r").ok_or(stem)) {
+            Some(Ok((number, revision))) => (number.parse().ok(), revision.parse().ok()),
+            Some(Err(number)) => (number.parse().ok(), Some(0)),
+            None => (None, None),
+        };
+        let (Some(number), Some(revision)) = (number, revision) else { return Entry::Foreign };
         let names = GenerationNames(number);
         let of_generation = |layer: &&str| {
             let files = [
@@ -100,10 +104,10 @@ impl Entry {
             ];
             files.iter().any(|file| file == name)
         };
-        if name == segment_name(number) {
-            Entry::Segment(number)
-        } else if name == index_name(number) {
-            Entry::Index(number)
+        if name == revised_segment_name(number, revision) {
+            Entry::Segment(number, revision)
+        } else if name == revised_index_name(number, revision) {
+            Entry::Index(number, revision)
         } else if name == ids_name(number) {
             Entry::Ids(number)
         } else if name == registry_name(number) {
@@ -126,8 +130,12 @@ mod tests {
     fn names_are_read_as_what_they_were_written_for() {
         let names = GenerationNames(12);
         for (name, entry) in [
-            (segment_name(7), Entry::Segment(7)),
-            (index_name(7), Entry::Index(7)),
+            (revised_segment_name(7, 0), Entry::Segment(7, 0)),
+            (revised_index_name(7, 0), Entry::Index(7, 0)),
+            ("journal-0000000007-r0012.seg".to_owned(), Entry::Segment(7, 12)),
+            (revised_index_name(7, 12), Entry::Index(7, 12)),
+            ("journal-0000000007-r0000.seg".to_owned(), Entry::Foreign),
+            ("suppressed-0000000007-r0001.heads".to_owned(), Entry::Foreign),
             (names.set("suppressed"), Entry::Generation(12)),
             (names.heads("released"), Entry::Generation(12)),
             (names.since("suppressed"), Entry::Generation(12)),

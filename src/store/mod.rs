@@ -14,6 +14,7 @@
 mod bulk;
 mod column;
 mod core;
+mod erase;
 mod error;
 mod filter;
 mod generation;
@@ -22,12 +23,15 @@ mod init;
 mod layout;
 mod linked;
 mod manifest;
+mod past;
 mod profiles;
 mod reader;
 mod registry;
 mod set;
 mod standing;
 mod standings;
+mod traces;
+mod undo;
 mod verify;
 mod writer;
 
@@ -35,16 +39,19 @@ mod writer;
 mod tests;
 
 pub use bulk::{Bulk, BulkReport};
+pub use erase::{EraseReport, Erased, Erasure};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
+pub use past::Moment;
 pub use reader::Reader;
 pub use registry::{
-    KeySorter, Registry, RegistryContents, RegistryError, RegistryKind, RegistryName,
-    RegistryReport, RegistryUpdate, RegistryView, SortedKeys,
+    KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
+    RegistryName, RegistryReport, RegistryUpdate, SortedKeys,
 };
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;
 pub(crate) use standings::Lens;
+pub use undo::UndoReport;
 pub use verify::{Damage, VerifyReport, verify};
 pub use writer::{CompactReport, NewEvent, Outcome, Receipt, TEXT_BYTES_MAX, Writer};

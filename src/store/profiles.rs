@@ -77,6 +77,16 @@ impl Profiles {
         self.list.get(id.0 as usize)
     }
 
+    /// What stands in a profile of this list.
+    pub(super) fn claims(&self, id: ProfileId) -> &Claims {
+        &self.get(id).expect("standings hold profiles of their own list").claims
+    }
+
+    /// Whether an address of this profile is one of several of its subscriber.
+    pub(super) fn is_linked(&self, id: ProfileId) -> bool {
+        self.get(id).is_some_and(|profile| profile.linked)
+    }
+
     /// The profiles in their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Profile> {
         self.list.iter()

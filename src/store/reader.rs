@@ -8,6 +8,7 @@ use super::error::StoreError;
 use super::generation::Generation;
 use super::linked::follow_all;
 use super::manifest::Manifest;
+use super::past::Past;
 use super::registry::{self, Registry};
 use super::standing::Standing;
 use super::standings::{Lens, Standings};
@@ -26,9 +27,12 @@ use crate::time::Timestamp;
 pub struct Reader {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) manifest: Arc<Manifest>,
-    journal: Journal,
-    standings: Standings,
+    pub(super) journal: Journal,
+    pub(super) standings: Standings,
+    /// Those of the present.
     pub(super) registries: Arc<[Registry]>,
+    /// What is otherwise in a view of an earlier moment.
+    pub(super) past: Option<Arc<Past>>,
     failed: bool,
 }
 
@@ -84,18 +88,22 @@ impl Reader {
             journal,
             standings,
             registries: registries?,
+            past: None,
             failed: false,
         })
     }
 
     /// Takes in what has been recorded since; the number of new events. Without news it costs
-    /// about a microsecond.
+    /// about a microsecond. A view of an earlier moment stays as it is.
     ///
     /// # Errors
     ///
     /// When what was recorded is damaged, or the store is gone or another one. The reader then
     /// answers nothing more until a later refresh succeeds.
     pub fn refresh(&mut self) -> Result<u64, StoreError> {
+        if self.past.is_some() {
+            return Ok(0);
+        }
         let before = self.journal.sequence();
         if self.failed || self.try_refresh().is_err() {
             // What was read may have been taken back by a writer that failed before it
@@ -133,7 +141,7 @@ impl Reader {
 
     /// Sequence of the newest event that this view knows; 0 for a store without events.
     pub fn sequence(&self) -> u64 {
-        self.journal.sequence()
+        self.past.as_ref().map_or_else(|| self.journal.sequence(), |past| past.sequence())
     }
 
     /// The generation that it reads.
@@ -158,7 +166,10 @@ impl Reader {
     /// As [`Reader::contains_batch`].
     pub fn len(&self) -> Result<u64, StoreError> {
         self.usable()?;
-        Ok(self.standings.opted_out())
+        match self.past_standings()? {
+            None => Ok(self.standings.opted_out()),
+            Some(past) => past.opted_out(),
+        }
     }
 
     /// Whether nobody is opted out.
@@ -186,7 +197,8 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// When an earlier refresh failed. `found` then says nothing.
+    /// When an earlier refresh failed, and for a view of an earlier moment when the journal can't
+    /// be read. `found` then says nothing.
     pub fn contains_batch(
         &self,
         keys: &[SubscriberKey],
@@ -194,14 +206,25 @@ impl Reader {
     ) -> Result<(), StoreError> {
         self.usable()?;
         assert_eq!(keys.len(), found.len(), "one answer for each key");
-        self.standings.contains_batch(keys, found);
+        match self.past_standings()? {
+            None => self.standings.contains_batch(keys, found),
+            Some(past) => past.contains_batch(keys, found)?,
+        }
         Ok(())
     }
 
     /// What a policy says of everything that can stand against a subscriber, for one message.
     /// It belongs to this view: a refresh may give profiles other places.
-    pub(crate) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
-        self.standings.lens(policy, context)
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::contains_batch`].
+    pub(crate) fn lens(&self, policy: &Policy, context: &Context) -> Result<Lens, StoreError> {
+        self.usable()?;
+        Ok(match self.past_standings()? {
+            None => self.standings.lens(policy, context),
+            Some(past) => past.lens(policy, context),
+        })
     }
 
     /// The ruling on each subscriber; `rulings` has one place for each key.
@@ -218,10 +241,14 @@ impl Reader {
     ) -> Result<(), StoreError> {
         self.usable()?;
         assert_eq!(keys.len(), rulings.len(), "one ruling for each key");
-        self.standings.judge_batch(lens, keys, rulings)
+        match self.past_standings()? {
+            None => self.standings.judge_batch(lens, keys, rulings),
+            Some(past) => past.judge_batch(lens, keys, rulings),
+        }
     }
 
-    /// Every scope in which somebody is, or was, opted out.
+    /// Every scope in which somebody is, or was, opted out; in a view of an earlier moment also
+    /// those in which somebody is since.
     pub fn scopes(&self) -> BTreeSet<Scope> {
         let profiles = self.standings.profiles();
         profiles.iter().flat_map(|it| it.claims.iter()).map(|it| it.scope.clone()).collect()
@@ -234,7 +261,11 @@ impl Reader {
     /// As [`Reader::standing`].
     pub fn claims(&self, key: SubscriberKey) -> Result<Claims, StoreError> {
         let standing = self.standing(key)?;
-        Ok(standing.map_or_else(Claims::default, |it| self.standings.claims(it.profile).clone()))
+        let Some(standing) = standing else { return Ok(Claims::default()) };
+        Ok(match self.past_standings()? {
+            None => self.standings.claims(standing.profile).clone(),
+            Some(past) => past.claims(standing.profile).clone(),
+        })
     }
 
     /// How a subscriber stands; `None` when no event is about him.
@@ -244,12 +275,33 @@ impl Reader {
     /// When the page that tells it is damaged, or an earlier refresh failed.
     pub fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
         self.usable()?;
-        self.standings.standing(key)
+        match self.past_standings()? {
+            None => self.standings.standing(key),
+            Some(past) => past.standing(key),
+        }
+    }
+
+    /// The event since which a subscriber, about whom there is one, stands as he does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::opted_out_since`], and when no event is about him.
+    pub(crate) fn since(&self, key: SubscriberKey) -> Result<Event, StoreError> {
+        let standing = self.standing(key)?;
+        let event = standing.map(|it| self.journal.event(it.since)).transpose()?.flatten();
+        event.ok_or_else(|| self.dangling())
     }
 
     /// Whether links join the address that stands like this with others of the same subscriber.
-    pub fn is_linked(&self, standing: &Standing) -> bool {
-        self.standings.is_linked(standing.profile)
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::contains_batch`].
+    pub fn is_linked(&self, standing: &Standing) -> Result<bool, StoreError> {
+        Ok(match self.past_standings()? {
+            None => self.standings.is_linked(standing.profile),
+            Some(past) => past.is_linked(standing.profile),
+        })
     }
 
     /// When the standing of a subscriber who is opted out began, and by which source; `None` for
@@ -291,6 +343,8 @@ impl Reader {
         mut known: impl FnMut(&Event) -> bool,
     ) -> Result<Vec<Event>, StoreError> {
         self.usable()?;
+        let knows =
+            |sequence| self.past.as_ref().is_none_or(|past: &Arc<Past>| past.knows(sequence));
         let mut events = Vec::new();
         follow_all(
             &self.journal,
@@ -298,7 +352,7 @@ impl Reader {
             |key| self.standings.head(key),
             |record, row| {
                 let event = record.event(row, self.folding());
-                let is_known = known(&event);
+                let is_known = (knows(event.sequence) || event.is_tombstone()) && known(&event);
                 events.extend(is_known.then_some(event));
                 Ok(is_known)
             },
@@ -328,7 +382,8 @@ impl Reader {
     }
 
     /// Goes through the records past the sequence `after` that `wanted` accepts by what the
-    /// index says, oldest first, until `visit` gives `false`. Other records are not read.
+    /// index says, oldest first, until `visit` gives `false`. Other records are not read. A record
+    /// of which a view of an earlier moment knows a part is given as if it ended there.
     ///
     /// # Errors
     ///
@@ -336,7 +391,7 @@ impl Reader {
     pub fn scan<E: From<StoreError>>(
         &self,
         after: u64,
-        wanted: impl FnMut(&Span) -> bool,
+        mut wanted: impl FnMut(&Span) -> bool,
         mut visit: impl FnMut(&Record) -> Result<bool, E>,
     ) -> Result<(), E> {
         enum Failure<E> {
@@ -349,8 +404,15 @@ impl Reader {
             }
         }
         self.usable()?;
-        let result =
-            self.journal.scan(after, wanted, |record| visit(record).map_err(Failure::Visit));
+        let past = self.past.as_deref();
+        let wanted = |span: &Span| match past {
+            None => wanted(span),
+            Some(past) => past.cut_span(span).is_some_and(|known| wanted(&known)),
+        };
+        let result = self.journal.scan(after, wanted, |record| {
+            let cut = past.and_then(|past| past.cut_record(record));
+            visit(cut.as_ref().unwrap_or(record)).map_err(Failure::Visit)
+        });
         result.map_err(|failure| match failure {
             Failure::Journal(error) => StoreError::from(error).into(),
             Failure::Visit(error) => error,

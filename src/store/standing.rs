@@ -2,6 +2,8 @@
 //!
 //! `policy` says which opt-outs stand; here that becomes what the store keeps of a subscriber.
 
+use std::sync::Arc;
+
 use super::error::StoreError;
 use super::profiles::{Profile, ProfileId, Profiles};
 use crate::event::{Action, Event};
@@ -88,6 +90,14 @@ pub(super) fn fact_of_row(
     fact.map_err(|error| StoreError::damaged(journal.path(), 0, error.to_string()))
 }
 
+/// The record of an event to which a history leads.
+pub(super) fn record_of(journal: &Journal, sequence: u64) -> Result<Arc<Record>, StoreError> {
+    journal.record(sequence)?.ok_or_else(|| {
+        let what = "a history leads to an event that the journal does not hold";
+        StoreError::Journal(JournalError::Damaged { file: journal.path(), offset: 0, what })
+    })
+}
+
 /// Visits the event `sequence` and all before it of the same address, newest first.
 pub(super) fn follow(
     journal: &Journal,
@@ -95,11 +105,13 @@ pub(super) fn follow(
     mut visit: impl FnMut(&Record, usize) -> Result<(), StoreError>,
 ) -> Result<(), StoreError> {
     while sequence != 0 {
-        let record = journal.record(sequence)?.ok_or_else(|| {
-            let what = "a history leads to an event that the journal does not hold";
-            StoreError::Journal(JournalError::Damaged { file: journal.path(), offset: 0, what })
-        })?;
+        let record = record_of(journal, sequence)?;
         let row = (sequence - record.first_sequence()) as usize;
+        if record.key(row, journal.folding()).is_none() {
+            let what = "a history leads to an event that was erased";
+            let file = journal.path();
+            return Err(StoreError::Journal(JournalError::Damaged { file, offset: 0, what }));
+        }
         visit(&record, row)?;
         // `Record::decode` refuses a link that does not lead back, so that this ends.
         sequence = record.previous(row);

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 
 use super::error::StoreError;
 use super::generation::Generation;
-use super::linked::Pool;
+use super::linked::{Pool, follow_all};
 use super::profiles::{Profile, ProfileId, Profiles};
 use super::standing::{Decided, Standing, decide, fact_of_row};
 use crate::event::Action;
@@ -38,8 +38,19 @@ pub(crate) struct Lens {
 }
 
 impl Lens {
+    /// The rulings on a list of profiles.
+    pub(super) fn new(profiles: &Profiles, policy: &Policy, context: &Context) -> Lens {
+        let by_profile: Vec<Ruling> =
+            profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
+        let opted_out = profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
+        let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
+        let first = of_claims.next();
+        let uniform = first.filter(|first| of_claims.all(|it| it == *first));
+        Lens { by_profile, uniform }
+    }
+
     /// What is not listed was added after the lens was made: it stays unanswered, suppressed.
-    fn of(&self, profile: ProfileId) -> Ruling {
+    pub(super) fn of(&self, profile: ProfileId) -> Ruling {
         self.by_profile.get(profile.0 as usize).copied().unwrap_or(Ruling::UNANSWERED)
     }
 }
@@ -178,6 +189,22 @@ impl Standings {
         count
     }
 
+    /// Number of subscribers who are opted out and whose newest event `counts`.
+    pub(super) fn opted_out_with(&self, counts: impl Fn(u64) -> bool) -> Result<u64, StoreError> {
+        let layer = &self.generation.suppressed;
+        let mut count = 0;
+        for position in 0..layer.set.len() {
+            count += u64::from(counts(layer.head(position)?));
+        }
+        for (key, entry) in self.overlay.iter() {
+            if let Some(position) = layer.set.position(*key) {
+                count -= u64::from(counts(layer.head(position)?));
+            }
+            count += u64::from(entry.standing.opted_out && counts(entry.standing.head));
+        }
+        Ok(count)
+    }
+
     /// Takes a record of the journal in. The journal holds it already.
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
@@ -293,13 +320,38 @@ impl Standings {
 
     /// Whether an address of this profile is one of several of its subscriber.
     pub(super) fn is_linked(&self, profile: ProfileId) -> bool {
-        self.profiles.get(profile).is_some_and(|profile| profile.linked)
+        self.profiles.is_linked(profile)
+    }
+
+    /// The keys and those of all addresses that are linked with one of them: ascending, none
+    /// twice. Not sorted in parallel: a thread that waits for parts takes other work up, which may
+    /// be a question to the view of the past for which this is done.
+    pub(super) fn with_linked(
+        &self,
+        journal: &Journal,
+        mut keys: Vec<SubscriberKey>,
+    ) -> Result<Vec<SubscriberKey>, StoreError> {
+        keys.sort_unstable();
+        keys.dedup();
+        if !self.profiles.iter().any(|profile| profile.linked) {
+            return Ok(keys);
+        }
+        let mut linked = Vec::new();
+        for &key in &keys {
+            if self.standing(key)?.is_some_and(|it| self.is_linked(it.profile)) {
+                let members = follow_all(journal, key, |key| self.head(key), |_, _| Ok(true))?;
+                linked.extend(members.into_iter().map(|(member, _)| member));
+            }
+        }
+        keys.append(&mut linked);
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
     }
 
     /// What stands in a profile.
     pub(super) fn claims(&self, profile: ProfileId) -> &Claims {
-        let profile = self.profiles.get(profile);
-        &profile.expect("standings hold profiles of their own list").claims
+        self.profiles.claims(profile)
     }
 
     /// The profile of somebody against whom nothing stands but this opt-out.
@@ -320,13 +372,7 @@ impl Standings {
 
     /// What a policy says of each profile for one message.
     pub(super) fn lens(&self, policy: &Policy, context: &Context) -> Lens {
-        let by_profile: Vec<Ruling> =
-            self.profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
-        let opted_out = self.profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
-        let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
-        let first = of_claims.next();
-        let uniform = first.filter(|first| of_claims.all(|it| it == *first));
-        Lens { by_profile, uniform }
+        Lens::new(&self.profiles, policy, context)
     }
 
     /// The ruling on each key. Only those that are opted out of something need a second look.

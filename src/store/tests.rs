@@ -1,6 +1,6 @@
 //! The store against a model: maps of events, decided by reading all of them again each time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64;
@@ -10,7 +10,9 @@ use super::core::Limits;
 use super::init::init_on;
 use super::manifest::Manifest;
 use super::verify::verify_on;
-use super::{Bulk, Initialized, NewEvent, Outcome, Reader, StoreError, WriteError, Writer};
+use super::{
+    Bulk, Erasure, Initialized, Moment, NewEvent, Outcome, Reader, StoreError, WriteError, Writer,
+};
 use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
 use crate::journal::hex;
@@ -18,32 +20,32 @@ use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
 use crate::policy::{Context, Policy, Ruling};
 use crate::time::Timestamp;
 
-const FOLDING: Folding = Folding { tier2: false };
-const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+pub(super) const FOLDING: Folding = Folding { tier2: false };
+pub(super) const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
-fn new_store() -> MemoryDisk {
+pub(super) fn new_store() -> MemoryDisk {
     let disk = MemoryDisk::new();
     assert_eq!(init_on(&disk, FOLDING, NOW).unwrap(), Initialized::Made);
     disk
 }
 
-fn reader(disk: &MemoryDisk) -> Reader {
+pub(super) fn reader(disk: &MemoryDisk) -> Reader {
     Reader::open_on(Arc::new(disk.clone())).unwrap()
 }
 
-fn writer(disk: &MemoryDisk) -> Writer {
+pub(super) fn writer(disk: &MemoryDisk) -> Writer {
     Writer::open_on(Arc::new(disk.clone())).unwrap()
 }
 
-fn number(index: u64) -> Number {
+pub(super) fn number(index: u64) -> Number {
     Number::from_e164(573_000_000_000 + index).unwrap()
 }
 
-fn key(index: u64) -> SubscriberKey {
+pub(super) fn key(index: u64) -> SubscriberKey {
     fold(number(index), FOLDING)
 }
 
-fn event(index: u64, action: Action, occurred_at: i64) -> NewEvent {
+pub(super) fn event(index: u64, action: Action, occurred_at: i64) -> NewEvent {
     NewEvent {
         address: number(index).into(),
         linked: None,
@@ -53,7 +55,7 @@ fn event(index: u64, action: Action, occurred_at: i64) -> NewEvent {
     }
 }
 
-fn bulk_of(rows: &[(u64, i64)]) -> Bulk {
+pub(super) fn bulk_of(rows: &[(u64, i64)]) -> Bulk {
     let mut bulk = Bulk::new();
     for &(index, at) in rows {
         // All three spellings: with a plus, digits, and as a text.
@@ -85,6 +87,9 @@ impl Random {
 #[derive(Clone, Default)]
 struct Model {
     events: BTreeMap<u64, Vec<(i64, bool, u64)>>,
+    /// Moment and sequence of the tombstone of those who were erased. No event of these lives
+    /// reaches as far as it does.
+    tombstones: BTreeMap<u64, (i64, u64)>,
     sequence: u64,
 }
 
@@ -102,8 +107,25 @@ impl Model {
         }
     }
 
+    /// Drops the history of some and keeps a tombstone of each; how many events are dropped.
+    fn erase(&mut self, indexes: &BTreeSet<u64>, at: i64) -> Vec<u64> {
+        let mut dropped = Vec::new();
+        for index in indexes {
+            let events = self.events.remove(index).map_or(0, |events| events.len());
+            if events > 0 || !self.tombstones.contains_key(index) {
+                self.sequence += 1;
+                self.tombstones.insert(*index, (at, self.sequence));
+            }
+            dropped.push(events as u64);
+        }
+        dropped
+    }
+
     /// The latest moment decides, a tie is opted out.
     fn is_opted_out(&self, index: u64) -> bool {
+        if self.tombstones.contains_key(&index) {
+            return true;
+        }
         let events = self.events.get(&index).map_or(&[][..], |events| events);
         events.iter().max_by_key(|&&(at, opts_out, _)| (at, opts_out)).is_some_and(|it| it.1)
     }
@@ -113,9 +135,16 @@ impl Model {
         let keys: Vec<SubscriberKey> = (0..subscribers).map(key).collect();
         let mut found = vec![false; keys.len()];
         reader.contains_batch(&keys, &mut found).unwrap();
+        let lens = reader.lens(&Policy::default(), &Context::default()).unwrap();
+        let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+        reader.judge_batch(&lens, &keys, &mut rulings).unwrap();
         for index in 0..subscribers {
             let expected = self.is_opted_out(index);
             assert_eq!(found[index as usize], expected, "seed {seed}, subscriber {index}");
+            let may_send = rulings[index as usize].may_send();
+            assert_eq!(may_send, !expected, "seed {seed}, subscriber {index}");
+            let is_empty = reader.claims(key(index)).unwrap().is_empty();
+            assert_eq!(is_empty, !expected, "seed {seed}, subscriber {index}");
             let history = reader.history(key(index)).unwrap();
             let events: Vec<_> = history
                 .iter()
@@ -124,7 +153,9 @@ impl Model {
                     (it.occurred_at.as_millis(), opts_out, it.sequence)
                 })
                 .collect();
-            let known = self.events.get(&index).cloned().unwrap_or_default();
+            let tombstone = self.tombstones.get(&index).map(|&(at, sequence)| (at, true, sequence));
+            let events_known = self.events.get(&index).cloned().unwrap_or_default();
+            let known: Vec<_> = tombstone.into_iter().chain(events_known).collect();
             assert_eq!(events, known, "seed {seed}, subscriber {index}");
             let standing = reader.standing(key(index)).unwrap();
             let since = standing.map(|it| (it.opted_out, it.since));
@@ -137,7 +168,51 @@ impl Model {
         assert_eq!(reader.len().unwrap(), count as u64, "seed {seed}");
     }
 
+    /// Fresh views of random moments; and one that was made earlier, which is as it was.
+    fn check_past(&self, reader: &Reader, kept: &mut Kept, random: &mut Random, seed: u64) {
+        if let Some((view, last)) = kept {
+            assert_eq!(view.refresh().unwrap(), 0, "seed {seed}");
+            self.up_to(*last).check(view, SUBSCRIBERS, seed);
+        }
+        let last = random.below(self.sequence + 1);
+        let view = reader.at(Moment::Sequence(last)).unwrap();
+        self.up_to(last).check(&view, SUBSCRIBERS, seed);
+        self.check_touched(reader, last, seed);
+        if kept.is_none() || random.below(3) == 0 {
+            // Not asked yet: who has to be decided again is found out later.
+            *kept = Some((view.at(Moment::Sequence(last)).unwrap(), last));
+        }
+        let future = reader.at(Moment::Sequence(self.sequence + 1));
+        assert!(matches!(future, Err(StoreError::Future { .. })), "seed {seed}");
+    }
+
+    fn check_touched(&self, reader: &Reader, after: u64, seed: u64) {
+        let is_touched = |events: &&Vec<(i64, bool, u64)>| events.iter().any(|it| it.2 > after);
+        let touched = self.events.iter().filter(|(_, events)| is_touched(events));
+        let erased = self.tombstones.iter().filter(|(_, tombstone)| tombstone.1 > after);
+        let indexes: BTreeSet<u64> =
+            touched.map(|it| *it.0).chain(erased.map(|it| *it.0)).collect();
+        let mut touched: Vec<SubscriberKey> = indexes.into_iter().map(key).collect();
+        touched.sort_unstable();
+        assert_eq!(reader.touched(after).unwrap(), touched, "seed {seed}");
+    }
+
+    /// What was known when the event `last` was the newest. Who was erased is so at every moment.
+    fn up_to(&self, last: u64) -> Model {
+        // Who was erased since can't be told any more: he counts as erased at every moment.
+        let mut model = self.clone();
+        model.sequence = last;
+        for events in model.events.values_mut() {
+            events.retain(|it| it.2 <= last);
+        }
+        model.events.retain(|_, events| !events.is_empty());
+        model
+    }
+
     fn since(&self, index: u64) -> Option<(bool, u64)> {
+        if let Some((_, sequence)) = self.tombstones.get(&index) {
+            return Some((true, *sequence));
+        }
         let events = self.events.get(&index)?;
         let lifted = events.iter().filter(|it| !it.1).max_by_key(|it| (it.0, it.2));
         let standing = events
@@ -149,10 +224,14 @@ impl Model {
     }
 }
 
+const SUBSCRIBERS: u64 = 12;
+
+/// A view of the past and its sequence.
+type Kept = Option<(Reader, u64)>;
+
 /// One random life of a store: adds, resubscribes, bulk loads, compactions, reopenings, power
 /// cuts, readers that follow.
 fn live(seed: u64, steps: usize) {
-    const SUBSCRIBERS: u64 = 12;
     let mut random = Random(seed);
     let mut disk = new_store();
     // Some stores fold every bulk at once, some seal a segment after every few records.
@@ -160,13 +239,15 @@ fn live(seed: u64, steps: usize) {
         compact_after_events: [2, 5, u64::MAX][seed as usize % 3],
         compact_seals_bytes: [1, 400, u64::MAX][seed as usize / 3 % 3],
         segment_bytes: [300, 2000, u64::MAX][seed as usize / 9 % 3],
+        ..Limits::default()
     };
     let open = |disk: &MemoryDisk| writer(disk).with_limits(limits);
     let mut store = open(&disk);
     let mut follower = reader(&disk);
     let mut model = Model::default();
+    let mut kept = None;
     for _ in 0..steps {
-        match random.below(20) {
+        match random.below(22) {
             0..8 => {
                 let count = 1 + random.below(3);
                 let action =
@@ -200,13 +281,57 @@ fn live(seed: u64, steps: usize) {
                 disk = disk.after_power_cut();
                 store = open(&disk);
                 follower = reader(&disk);
+                kept = None;
             }
             15..18 => {
                 follower.refresh().unwrap();
                 model.check(&follower, SUBSCRIBERS, seed);
+                model.check_past(&follower, &mut kept, &mut random, seed);
             }
             18 => model.check(&reader(&disk), SUBSCRIBERS, seed),
-            _ => assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}"),
+            19 => assert!(verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "seed {seed}"),
+            20 => {
+                // A view that was made before knows nothing of it.
+                kept = None;
+                let (indexes, at) = to_erase(&mut random, SUBSCRIBERS);
+                let report = store.erase(&erasure(&indexes), Timestamp::from_millis(at)).unwrap();
+                let dropped: Vec<u64> = report.people.iter().map(|it| it.events_dropped).collect();
+                assert_eq!(dropped, model.erase(&indexes, at), "seed {seed}");
+                check_erased(&disk, &indexes, seed);
+            }
+            _ => {
+                kept = None;
+                let (indexes, at) = to_erase(&mut random, SUBSCRIBERS);
+                let syncs_left = Some(random.below(24) as usize);
+                disk.set_faults(Faults { syncs_left, ..Faults::default() });
+                let result = store.erase(&erasure(&indexes), Timestamp::from_millis(at));
+                drop(store);
+                disk.set_faults(Faults::default());
+                if random.below(2) == 0 {
+                    disk = disk.after_power_cut();
+                }
+                store = open(&disk);
+                follower = reader(&disk);
+                if result.is_err() && follower.sequence() == model.sequence {
+                    model.check(&follower, SUBSCRIBERS, seed);
+                } else {
+                    let keys: Vec<SubscriberKey> = indexes.iter().map(|&it| key(it)).collect();
+                    let is_held = |&key: &SubscriberKey| follower.contains(key).unwrap();
+                    assert!(keys.iter().all(is_held), "seed {seed}");
+                }
+                // Asking again completes it, whatever was done.
+                let report = store.erase(&erasure(&indexes), Timestamp::from_millis(at)).unwrap();
+                for (index, erased) in indexes.iter().zip(&report.people) {
+                    let again = model.tombstones.get(index).map_or(at, |it| it.0);
+                    let is_old =
+                        model.tombstones.get(index).is_some_and(|it| it.1 == erased.sequence);
+                    let at = if is_old { again } else { at };
+                    model.tombstones.insert(*index, (at, erased.sequence));
+                    model.events.remove(index);
+                }
+                model.sequence = reader(&disk).sequence();
+                check_erased(&disk, &indexes, seed);
+            }
         }
     }
     model.check(&reader(&disk), SUBSCRIBERS, seed);
@@ -231,6 +356,30 @@ fn load(random: &mut Random, store: &Writer, model: &mut Model, subscribers: u64
     assert_eq!(report.sequence, model.sequence, "seed {seed}");
 }
 
+fn to_erase(random: &mut Random, subscribers: u64) -> (BTreeSet<u64>, i64) {
+    let indexes = (0..1 + random.below(2)).map(|_| random.below(subscribers)).collect();
+    (indexes, random.below(30) as i64)
+}
+
+fn erasure(indexes: &BTreeSet<u64>) -> Erasure {
+    let addresses = indexes.iter().map(|&index| number(index).into()).collect();
+    Erasure { addresses, ..Erasure::default() }
+}
+
+/// Whether no file holds the erased.
+fn check_erased(disk: &MemoryDisk, indexes: &BTreeSet<u64>, seed: u64) {
+    for name in disk.list().unwrap() {
+        let bytes = disk.bytes(&name).unwrap();
+        for &index in indexes {
+            let digits = number(index).get().to_string();
+            for form in [&digits.as_bytes()[2..], &number(index).get().to_le_bytes()] {
+                let found = memchr::memmem::find(&bytes, form);
+                assert_eq!(found, None, "seed {seed}, {name}, subscriber {index}");
+            }
+        }
+    }
+}
+
 /// How many lives; `OPTOUT_TEST_LIVES` asks for more.
 fn lives() -> u64 {
     std::env::var("OPTOUT_TEST_LIVES").ok().and_then(|it| it.parse().ok()).unwrap_or(1000)
@@ -241,6 +390,39 @@ fn random_lives_answer_as_the_model_does() {
     for seed in 0..lives() {
         live(seed, 100);
     }
+}
+
+/// A list that is imported twice: everybody has events on both sides, and stood as today.
+#[test]
+fn a_view_of_the_time_before_a_second_import_is_the_same_for_all_threads() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let details = Details::new(Action::OptOut, Source::Import);
+    let rows: Vec<(u64, i64)> = (0..3000).map(|index| (index, index as i64)).collect();
+    for _ in 0..2 {
+        store.append_bulk(&details, NOW, &mut bulk_of(&rows)).unwrap();
+    }
+    store.append(vec![event(7, Action::Resubscribe, 9000)], NOW).unwrap();
+    store.append(vec![event(3000, Action::OptOut, 1)], NOW).unwrap();
+    let reader = reader(&disk);
+    let view = reader.at(Moment::Sequence(3000)).unwrap();
+    let keys: Vec<SubscriberKey> = (0..=3000).map(key).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut found = vec![false; keys.len()];
+                view.contains_batch(&keys, &mut found).unwrap();
+                assert!(found[..3000].iter().all(|&found| found) && !found[3000]);
+            });
+        }
+    });
+    assert_eq!((view.len().unwrap(), reader.len().unwrap()), (3000, 3000));
+    for &key in &keys[..3000] {
+        let standing = view.standing(key).unwrap().unwrap();
+        assert_eq!(standing.head, standing.since);
+        assert!(standing.head <= 3000 && view.history(key).unwrap().len() == 1);
+    }
+    assert_eq!(view.standing(keys[3000]).unwrap(), None);
 }
 
 #[test]
@@ -637,7 +819,7 @@ fn a_profile_that_no_key_can_have_is_damage_even_with_right_checksums() {
         disk.put(&file.name, bytes);
         hostile.publish(&disk).unwrap();
         let asked = Reader::open_on(Arc::new(disk.clone())).and_then(|reader| {
-            let lens = reader.lens(&Policy::default(), &Context::default());
+            let lens = reader.lens(&Policy::default(), &Context::default())?;
             let mut rulings = [Ruling::UNANSWERED; 3];
             reader.judge_batch(&lens, &[key(0), key(1), key(2)], &mut rulings)?;
             (0..3).try_for_each(|index| reader.claims(key(index)).map(drop))?;
@@ -709,7 +891,7 @@ fn a_bulk_that_is_folded_at_once_says_the_same_of_ids_and_of_who_is_linked_with_
                 let of = |index| {
                     let key = reader.key_of(&address(index)).unwrap()?;
                     let standing = reader.standing(key).unwrap()?;
-                    let linked = reader.is_linked(&standing);
+                    let linked = reader.is_linked(&standing).unwrap();
                     let since = (standing.head, standing.since, standing.since_at, linked);
                     Some((since, reader.claims(key).unwrap(), reader.history(key).unwrap()))
                 };

@@ -9,6 +9,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::bulk::{Bulk, BulkReport};
 use super::core::Core;
+use super::erase::{EraseReport, Erasure};
 use super::error::WriteError;
 use crate::disk::{Disk, RealDisk};
 use crate::event::{Action, Category, Details};
@@ -225,15 +226,44 @@ impl Writer {
         received_at: Timestamp,
         bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
-        if details.action != Action::OptOut {
-            let why = "a list is one of opt-outs";
-            return Err(WriteError::Action { action: details.action, why });
+        self.append_bulks(&mut [(details, bulk)], received_at)
+    }
+
+    /// As [`Writer::append_bulk`], for several lists with details of their own. Those that begin
+    /// an import ([`Details::NEW_BATCH`]) begin the same one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::append_bulk`].
+    pub fn append_bulks(
+        &self,
+        lists: &mut [(&Details, &mut Bulk)],
+        received_at: Timestamp,
+    ) -> Result<BulkReport, WriteError> {
+        for (details, _) in lists.iter() {
+            if details.action != Action::OptOut {
+                let why = "a list is one of opt-outs";
+                return Err(WriteError::Action { action: details.action, why });
+            }
+            check_texts(details, "")?;
         }
-        check_texts(details, "")?;
-        let mut core = self.core();
-        let report = core.append_bulk(details, received_at, bulk)?;
-        core.compact_if_due(received_at)?;
-        Ok(report)
+        self.core().append_bulks(lists, received_at)
+    }
+
+    /// Forgets people and keeps them suppressed: what was recorded of them leaves the journal, its
+    /// indexes and what recovery kept aside, and every file of the store is then searched for
+    /// their numbers. Somebody of whom nothing is known is suppressed all the same.
+    ///
+    /// Outside lists are not touched. Readers that are open keep the old files until they refresh.
+    ///
+    /// # Errors
+    ///
+    /// When something was not forgotten. The people are suppressed if any of this had begun, and
+    /// asking again completes it.
+    pub fn erase(&self, request: &Erasure, now: Timestamp) -> Result<EraseReport, WriteError> {
+        let details = request.details();
+        check_texts(&details, "")?;
+        self.core().erase(request, &details, now)
     }
 
     /// Folds the journal into a new generation. Readers go on meanwhile and afterwards.
@@ -308,6 +338,7 @@ fn check_action(event: &NewEvent) -> Result<(), WriteError> {
     let details = &event.details;
     let ends = (&event.address, event.linked.as_ref());
     let why = match (details.action, details.category) {
+        _ if details.batch == Details::NEW_BATCH => "an import begins with a list",
         (Action::Link, _) => match ends {
             (_, None) => "it has to name two addresses",
             (Address::Number(_), Some(Address::Number(_))) => {
@@ -329,7 +360,7 @@ fn check_action(event: &NewEvent) -> Result<(), WriteError> {
     Err(WriteError::Action { action: details.action, why })
 }
 
-fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
+pub(super) fn check_texts(details: &Details, raw: &str) -> Result<(), WriteError> {
     let texts = [
         ("channel", &*details.channel),
         ("sender", &details.sender),

@@ -3,6 +3,7 @@
 //! UTF-8 and every other superset of ASCII pass through as they are. UTF-16 is recoded on the way
 //! in, strictly, so that recoding on the way out gives the same bytes.
 
+use std::borrow::Cow;
 use std::io::{self, Read};
 
 use super::error::TableError;
@@ -31,6 +32,35 @@ impl Encoding {
             let [low, high] = unit.to_le_bytes();
             out.extend(if self == Encoding::Utf16Le { [low, high] } else { [high, low] });
         }
+    }
+
+    /// The text of a whole piece of a file, as the table would hand it out: the inverse of
+    /// [`Encoding::encode`].
+    ///
+    /// # Errors
+    ///
+    /// When it is no text in this encoding; the error's byte counts from the piece's beginning.
+    pub fn decode(self, piece: &[u8]) -> Result<Cow<'_, [u8]>, TableError> {
+        if self == Encoding::Bytes {
+            return Ok(Cow::Borrowed(piece));
+        }
+        if !piece.len().is_multiple_of(2) {
+            let offset = piece.len() as u64 - 1;
+            return Err(TableError::Utf16 { offset, what: "half a unit at the end" });
+        }
+        let unit = |pair: &[u8]| match self {
+            Encoding::Utf16Be => u16::from_le_bytes([pair[1], pair[0]]),
+            _ => u16::from_le_bytes([pair[0], pair[1]]),
+        };
+        let mut text = String::with_capacity(piece.len());
+        let mut offset = 0;
+        for character in char::decode_utf16(piece.chunks_exact(2).map(unit)) {
+            let half_a_pair = |_| TableError::Utf16 { offset, what: "half a pair" };
+            let character = character.map_err(half_a_pair)?;
+            text.push(character);
+            offset += 2 * character.len_utf16() as u64;
+        }
+        Ok(Cow::Owned(text.into_bytes()))
     }
 
     /// The encoding that the first bytes of a file show.

@@ -55,3 +55,4 @@ pub use header::{ColumnChoice, HeaderRule, fold_name};
 pub use reader::{BLOCK_BYTES, Blocks, COLUMNS_MAX, RECORD_BYTES_MAX, ReadOptions, Table};
 pub use record::{Block, Cell, Record, Records, append_cell, fields};
 pub use shape::Shape;
+pub use split::count_lines;

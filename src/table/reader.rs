@@ -160,6 +160,10 @@ impl<R: Read> Table<R> {
         &self.columns
     }
 
+    pub(super) fn plan(&self) -> Plan {
+        self.plan
+    }
+
     /// How many columns the header, or else the first record, has.
     pub fn column_count(&self) -> usize {
         self.column_count
@@ -363,7 +367,7 @@ impl Sample {
     }
 }
 
-fn check_delimiter(delimiter: u8, encoding: Encoding) -> Result<(), TableError> {
+pub(super) fn check_delimiter(delimiter: u8, encoding: Encoding) -> Result<(), TableError> {
     let recoded = encoding != Encoding::Bytes && !delimiter.is_ascii();
     if matches!(delimiter, QUOTE | b'\n' | b'\r') || recoded {
         return Err(TableError::Delimiter { delimiter });

@@ -26,6 +26,11 @@ impl Block {
         &self.bytes[..self.len]
     }
 
+    /// The line of the file on which its first record begins, from 1.
+    pub fn first_line(&self) -> u64 {
+        self.first_line
+    }
+
     /// Its place among the blocks of the file: 0, 1, 2 …
     pub fn index(&self) -> u64 {
         self.index
@@ -33,13 +38,7 @@ impl Block {
 
     /// Walks the records.
     pub fn records(&self) -> Records<'_> {
-        Records {
-            bytes: self.bytes(),
-            at: 0,
-            line: self.first_line,
-            quotes: self.quotes,
-            plan: self.plan,
-        }
+        Records::of_piece(self.bytes(), self.first_line, self.quotes, self.plan)
     }
 
     /// The memory of the block, to be moved into or given back by
@@ -50,7 +49,7 @@ impl Block {
 }
 
 /// Which columns are wanted, in the order in which a walk meets them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) delimiter: u8,
     /// The distinct columns from left to right.
@@ -84,6 +83,13 @@ impl Plan {
         plan
     }
 
+    /// The wanted columns, in the order in which they were asked for.
+    pub(super) fn columns(&self) -> Vec<usize> {
+        let steps = &self.steps[..self.step_count];
+        let column = |slot: &u8| steps.get(usize::from(*slot)).map(|&step| step as usize);
+        self.slots.iter().map_while(column).collect()
+    }
+
     /// The plan for a table of one column. Whatever else stands on a line belongs to the cell: a
     /// second number, or all columns of a table under a title. Cut off, it would be lost.
     pub(super) fn of_whole_lines(self, one_column: bool) -> Plan {
@@ -104,7 +110,12 @@ pub struct Records<'a> {
 impl<'a> Records<'a> {
     /// The records of a sample of which no column is wanted yet.
     pub(super) fn of_sample(bytes: &'a [u8], delimiter: u8) -> Records<'a> {
-        Records { bytes, at: 0, line: 1, quotes: true, plan: Plan::new(delimiter, &[]) }
+        Records::of_piece(bytes, 1, true, Plan::new(delimiter, &[]))
+    }
+
+    /// The records of a piece that begins and ends where a record does.
+    pub(super) fn of_piece(bytes: &'a [u8], line: u64, quotes: bool, plan: Plan) -> Records<'a> {
+        Records { bytes, at: 0, line, quotes, plan }
     }
 }
 

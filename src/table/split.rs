@@ -147,8 +147,8 @@ fn last_record_end(buffer: &[u8], from: usize, mut end: usize, complete: bool) -
     }
 }
 
-/// How many line ends there are: LF, CRLF or a lone CR each count one.
-pub(super) fn count_lines(bytes: &[u8]) -> u64 {
+/// How many line ends there are in a text: LF, CRLF or a lone CR each count one.
+pub fn count_lines(bytes: &[u8]) -> u64 {
     if memchr(b'\r', bytes).is_none() {
         return memchr_iter(b'\n', bytes).count() as u64;
     }

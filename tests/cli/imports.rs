@@ -62,7 +62,7 @@ fn the_report_has_the_promised_fields_first() {
     assert_eq!(
         ran.exits(0),
         "{\"rows\":3,\"added\":1,\"already\":0,\"invalid\":1,\"blank\":1,\"sequence\":1,\
-         \"unreadable_times\":0,\"doubtful\":0,\"invalid_reasons\":{\"not_a_number\":1}}\n"
+         \"unreadable_times\":0,\"doubtful\":0,\"invalid_reasons\":{\"not_a_number\":1},\"batch\":1}\n"
     );
     assert_eq!(ran.stderr, "warning: 1 rows could not be recorded: see them with --invalid FILE\n");
 }

@@ -11,15 +11,16 @@ use optout::store::Reader;
 use optout::time::Timestamp;
 use serde_json::{Value, json};
 
-use super::{for_each_group, judge, open_reader, shown, warn_of_unknown_names};
-use crate::args::{Check, StaleChoice, Why, moment};
+use super::{for_each_group, judge, open_reader_at, shown, warn_of_unknown_names};
+use crate::args::{Check, StaleChoice, Why};
 use crate::exit::Exit;
 use crate::output::Output;
 
 const UNWRITABLE: &str = "standard output can't be written";
 
 pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Result<Exit> {
-    let mut reader = open_reader(path, output)?;
+    let at = args.as_of.moment()?;
+    let mut reader = open_reader_at(path, at, output)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     let mut out = output.stdout();
     let mut all_allowed = true;
@@ -27,7 +28,8 @@ pub(crate) fn check(path: &Path, args: &Check, output: &Output) -> anyhow::Resul
         // Standard input may come slowly: an opt-out of the meantime counts.
         reader.refresh()?;
         let checker = {
-            let judge = judge(&reader, &args.context, args.stale, Timestamp::now(), output)?;
+            let now = at.unwrap_or_else(Timestamp::now);
+            let judge = judge(&reader, &args.context, args.stale, now, output)?;
             Checker::new(judge, args.region)
         };
         for (input, verdict) in inputs.iter().zip(checker.verdicts(inputs)?) {
@@ -81,14 +83,14 @@ fn verdict_json(input: &[u8], verdict: &Verdict) -> Value {
 }
 
 pub(crate) fn why(path: &Path, args: &Why, output: &Output) -> anyhow::Result<Exit> {
-    let at = moment(&args.at, &args.tz)?;
-    let reader = open_reader(path, output)?;
+    let at = args.as_of.moment()?;
+    let reader = open_reader_at(path, at, output)?;
     let (address, key) = address_of(&reader, args)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
     // A question sends nothing: what is stale is said, not refused.
-    let now = Timestamp::now();
+    let now = at.unwrap_or_else(Timestamp::now);
     let judge = judge(&reader, &args.context, StaleChoice::Warn, now, output)?;
-    let explanation = explain(&reader, &judge, key, at)?;
+    let explanation = explain(&judge, key)?;
     if output.is_json() {
         output.json(&explanation_json(&address, &explanation, at.map(|it| it.to_string())))?;
         return Ok(Exit::Done);
@@ -144,17 +146,19 @@ fn event_line(event: &Event, asked: SubscriberKey) -> String {
     let details = &event.details;
     let other = event.address.as_ref().filter(|_| event.key != Some(asked));
     let of = other.map_or_else(String::new, |it| format!(" of {it}"));
+    let written = match event.is_tombstone() {
+        true => "everything before it was erased".to_owned(),
+        false => format!("written \"{}\"", shown(event.raw.as_bytes())),
+    };
     let mut line = format!(
-        "event  {}: {}{} ({}, {}) by {}, occurred {}, received {}, written \"{}\"",
+        "event  {}: {}{of} ({}, {}) by {}, occurred {}, received {}, {written}",
         event.sequence,
         details.action,
-        of,
         details.tier,
         details.ground,
         details.source,
         event.occurred_at,
         event.received_at,
-        shown(event.raw.as_bytes())
     );
     let named = [
         ("word", &details.word),
@@ -169,6 +173,9 @@ fn event_line(event: &Event, asked: SubscriberKey) -> String {
     ];
     for (name, text) in named.into_iter().filter(|(_, text)| !text.is_empty()) {
         line.push_str(&format!(", {name} \"{}\"", shown(text.as_bytes())));
+    }
+    if details.batch != 0 {
+        line.push_str(&format!(", import {}", details.batch));
     }
     line
 }

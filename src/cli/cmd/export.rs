@@ -4,6 +4,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use anyhow::Context;
+use optout::event::Event;
 use optout::exchange::{EventWriter, ExportFormat};
 use optout::query::{self, Filter};
 use optout::scrub::output::{OutputFile, publish};
@@ -21,7 +22,7 @@ pub(crate) fn run(path: &Path, args: &Export, output: &Output) -> anyhow::Result
     let mut filter = filter(&args.range)?;
     let reader = open_reader(path, output)?;
     filter.up_to = Some(reader.sequence());
-    let written = if args.output.as_os_str() == "-" {
+    let (written, forgotten) = if args.output.as_os_str() == "-" {
         write(&reader, args, &filter, format, "standard output", output.stdout())?.1
     } else {
         refuse_inside_store(path, &args.output)?;
@@ -31,10 +32,18 @@ pub(crate) fn run(path: &Path, args: &Export, output: &Output) -> anyhow::Result
         publish(vec![file.into_inner().map_err(|error| error.into_error())?])?;
         written
     };
+    if forgotten > 0 && args.view == View::State {
+        output.warn(format!(
+            "{} rows have no number: these people asked to be forgotten, and are suppressed by \
+             this store alone",
+            grouped(forgotten)
+        ));
+    }
     output.say(format!("{} rows, up to sequence {}", grouped(written), reader.sequence()));
     Ok(Exit::Done)
 }
 
+/// Gives the output back, and how many rows were written and are of people who were erased.
 fn write<W: Write>(
     reader: &Reader,
     args: &Export,
@@ -42,10 +51,12 @@ fn write<W: Write>(
     format: ExportFormat,
     name: &str,
     out: W,
-) -> anyhow::Result<(W, u64)> {
+) -> anyhow::Result<(W, (u64, u64))> {
     let refused = || format!("{name} can't be written");
     let mut writer = EventWriter::new(out, format, args.mask).with_context(refused)?;
-    let visit = |event| {
+    let mut forgotten = 0;
+    let visit = |event: Event| {
+        forgotten += u64::from(event.is_tombstone());
         writer.write(&event).with_context(refused)?;
         Ok::<bool, anyhow::Error>(true)
     };
@@ -54,7 +65,7 @@ fn write<W: Write>(
         View::State => query::states(reader, filter, visit)?,
     }
     let written = writer.written();
-    Ok((writer.finish().with_context(refused)?, written))
+    Ok((writer.finish().with_context(refused)?, (written, forgotten)))
 }
 
 fn format(args: &Export, output: &Output) -> Result<ExportFormat, UsageError> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use optout::event::{Action, Source};
 use optout::exchange::{DryRun, ImportOptions, ImportReport, ImportTarget, ImportWatch, import};
-use optout::scrub::Input;
 use optout::scrub::output::{OutputFile, check_paths, publish};
+use optout::scrub::{Input, KeptInput};
 use optout::store::Writer;
 use optout::time::Timestamp;
 
@@ -29,6 +29,8 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
         at_column: args.at_column.clone(),
         region: args.event.region,
         region_column: args.region_column.clone(),
+        template_column: args.template_column.clone(),
+        campaign_column: args.campaign_column.clone(),
         zone: args.event.tz.clone(),
         occurred_at: moment(&args.event.at, &args.event.tz)?.unwrap_or(now),
         details: {
@@ -39,21 +41,50 @@ pub(crate) fn run(path: &Path, args: &Import, output: &Output) -> anyhow::Result
     };
     let target = Target::open(path, args.dry_run, output)?;
     let mut invalid = Invalid::open(path, args)?;
-    let cancel = cancel_flag()?;
-    let mut total = ImportReport::default();
-    for file in &args.files {
-        let input = open(file)?;
-        let bar = Bar::new(output, &file.display().to_string(), input.len_hint());
-        let update = |progress| bar.update(progress);
-        let watch = ImportWatch { progress: Some(&update), cancel: Some(&cancel) };
-        let rows = invalid.as_mut().map(|it| &mut it.0 as &mut dyn Write);
-        let report = import(target.borrow(), input, &options, now, rows, &watch)?;
-        bar.finish();
-        total.add(report);
-    }
+    let rows = invalid.as_mut().map(|it| &mut it.0 as &mut dyn Write);
+    let total = match args.max_added {
+        None => run_all(&target, args.files.iter().map(open), &options, now, rows, output)?,
+        Some(max) => {
+            let lists: Vec<KeptInput> = args.files.iter().map(keep).collect::<Result<_, _>>()?;
+            // The writer holds the store: what is counted is what will be added.
+            let reader = open_reader(path, output)?;
+            let opted_out = reader.len()?;
+            let dry = Target::DryRun(Box::new(DryRun::new(reader)));
+            let firsts = lists.iter().map(|list| Ok(list.first()?));
+            max.check(run_all(&dry, firsts, &options, now, None, output)?.added, opted_out)?;
+            let seconds = lists.into_iter().map(|list| Ok(list.second()?));
+            run_all(&target, seconds, &options, now, rows, output)?
+        }
+    };
     invalid.map_or(Ok(()), Invalid::publish)?;
     tell(&total, args, output)?;
     Ok(Exit::Done)
+}
+
+/// Imports every list, all as one import.
+fn run_all(
+    target: &Target,
+    lists: impl Iterator<Item = anyhow::Result<Input>>,
+    options: &ImportOptions,
+    now: Timestamp,
+    mut invalid: Option<&mut dyn Write>,
+    output: &Output,
+) -> anyhow::Result<ImportReport> {
+    let cancel = cancel_flag()?;
+    let mut options = options.clone();
+    let mut total = ImportReport::default();
+    for input in lists {
+        let input = input?;
+        let bar = Bar::new(output, input.name(), input.len_hint());
+        let update = |progress| bar.update(progress);
+        let watch = ImportWatch { progress: Some(&update), cancel: Some(&cancel) };
+        let rows = invalid.as_mut().map(|it| &mut **it as &mut dyn Write);
+        let report = import(target.borrow(), input, &options, now, rows, &watch)?;
+        bar.finish();
+        options.details.batch = report.batch.unwrap_or(options.details.batch);
+        total.add(report);
+    }
+    Ok(total)
 }
 
 /// The store, open as the import needs it.
@@ -110,6 +141,14 @@ pub(super) fn open(file: &PathBuf) -> anyhow::Result<Input> {
     }
 }
 
+/// A list that is read twice.
+fn keep(file: &PathBuf) -> anyhow::Result<KeptInput> {
+    Ok(match file.as_os_str() == "-" {
+        true => KeptInput::reader("standard input", std::io::stdin())?,
+        false => KeptInput::open(file)?,
+    })
+}
+
 fn tell(report: &ImportReport, args: &Import, output: &Output) -> anyhow::Result<()> {
     if output.is_json() {
         output.json(report)?;
@@ -126,6 +165,11 @@ fn tell(report: &ImportReport, args: &Import, output: &Output) -> anyhow::Result
         rows.push(row("blank", report.blank));
         rows.push(row("rows", report.rows));
         output.table(&[if args.dry_run { "would import" } else { "imported" }, "rows"], rows)?;
+        if let Some(batch) = report.batch {
+            output.say(format!(
+                "this is import {batch}: `optout undo-import {batch} --reason TEXT` takes it back"
+            ));
+        }
     }
     if report.unreadable_times > 0 {
         output.warn(format!(

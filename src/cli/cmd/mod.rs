@@ -1,14 +1,18 @@
 //! One file for each family of commands.
 
 mod check;
+mod diff;
+mod erase;
 mod export;
 mod import;
 mod layers;
 mod normalize;
+mod recheck;
 mod record;
 mod scrub;
 mod stats;
 mod store;
+mod undo;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -20,7 +24,7 @@ use optout::event::Category;
 use optout::number::METADATA_RELEASE;
 use optout::policy::{self, Policy, Scope};
 use optout::query::{Judge, Stale};
-use optout::store::{Reader, Writer};
+use optout::store::{Moment, Reader, Writer};
 use optout::time::Timestamp;
 
 use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs, StaleChoice};
@@ -38,11 +42,15 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Resubscribe(args) => record::resubscribe(store_path(global)?, &args, output),
         Command::Override(args) => record::let_through(store_path(global)?, &args, output),
         Command::Link(args) => record::link(store_path(global)?, &args, output),
+        Command::Erase(args) => erase::run(store_path(global)?, &args, output),
         Command::Import(args) => import::run(store_path(global)?, &args, output),
+        Command::UndoImport(args) => undo::run(store_path(global)?, &args, output),
         Command::Scrub(args) => scrub::run(store_path(global)?, &args, output),
+        Command::Recheck(args) => recheck::run(store_path(global)?, &args, output),
         Command::Check(args) => check::check(store_path(global)?, &args, output),
         Command::Why(args) => check::why(store_path(global)?, &args, output),
         Command::Layers(args) => layers::run(store_path(global)?, &args, output),
+        Command::Diff(args) => diff::run(global, &args, output),
         Command::Export(args) => export::run(store_path(global)?, &args, output),
         Command::Stats(args) => stats::run(store_path(global)?, &args, output),
         Command::Compact => store::compact(store_path(global)?, output),
@@ -99,6 +107,15 @@ fn open_reader(path: &Path, output: &Output) -> anyhow::Result<Reader> {
     Ok(reader)
 }
 
+/// Opens the store as it was at a moment, if there is one, otherwise as it is.
+fn open_reader_at(path: &Path, at: Option<Timestamp>, output: &Output) -> anyhow::Result<Reader> {
+    let reader = open_reader(path, output)?;
+    Ok(match at {
+        Some(at) => reader.at(Moment::Received(at))?,
+        None => reader,
+    })
+}
+
 /// Opens the store for recording.
 fn open_writer(path: &Path, output: &Output) -> anyhow::Result<Writer> {
     let writer = Writer::open(path)?;
@@ -133,20 +150,32 @@ fn judge<'a>(
     let scope = scope_of(&args.scope)?;
     let category: Category =
         args.category.parse().map_err(|error| UsageError(format!("{error}")))?;
+    let context = policy::Context { scope, category };
+    judge_of(reader, policy_of(args.policy.as_deref())?, context, stale, now, output)
+}
+
+/// As [`judge`], of what is known already.
+fn judge_of<'a>(
+    reader: &'a Reader,
+    policy: Policy,
+    context: policy::Context,
+    stale: StaleChoice,
+    now: Timestamp,
+    output: &Output,
+) -> anyhow::Result<Judge<'a>> {
     let stale = match stale {
         StaleChoice::Refuse => Stale::Refuse,
         StaleChoice::Warn => Stale::Accept,
     };
-    let context = policy::Context { scope, category };
-    let judge = Judge::new(reader, policy_of(args)?, context, now, stale)?;
+    let judge = Judge::new(reader, policy, context, now, stale)?;
     for layer in judge.layers().filter(|layer| layer.is_stale(now)) {
         output.warn(format!("the layer {} is stale: it is of {}", layer.name(), layer.as_of()));
     }
     Ok(judge)
 }
 
-fn policy_of(args: &ContextArgs) -> anyhow::Result<Policy> {
-    let Some(file) = &args.policy else { return Ok(Policy::default()) };
+fn policy_of(file: Option<&Path>) -> anyhow::Result<Policy> {
+    let Some(file) = file else { return Ok(Policy::default()) };
     let text = std::fs::read_to_string(file)
         .with_context(|| format!("the policy {} can't be read", file.display()))?;
     let policy = Policy::parse(&text);

@@ -139,13 +139,24 @@ fn acknowledge_links(
 
 /// The reason of an operator, and what else was noted.
 fn note(reason: &str, args: &EventArgs) -> Result<String, UsageError> {
+    let reason = reason_of(reason)?;
+    Ok(match &args.note {
+        Some(note) => format!("{reason}; {note}"),
+        None => reason,
+    })
+}
+
+/// The reason of an operator.
+pub(super) fn reason_of(reason: &str) -> Result<String, UsageError> {
     if reason.trim().is_empty() {
         return Err(UsageError("--reason is empty: say why".to_owned()));
     }
-    Ok(match &args.note {
-        Some(note) => format!("{reason}; {note}"),
-        None => reason.to_owned(),
-    })
+    Ok(reason.to_owned())
+}
+
+/// Who is at the keyboard.
+pub(super) fn operator() -> String {
+    std::env::var("SUDO_USER").or(std::env::var("USER")).unwrap_or_default()
 }
 
 /// What the options say of all events.
@@ -165,7 +176,7 @@ pub(super) fn details(
     details.template = text(&args.template);
     details.message_id = text(&args.message_id);
     details.note = text(&args.note);
-    details.operator = std::env::var("SUDO_USER").or(std::env::var("USER")).unwrap_or_default();
+    details.operator = operator();
     details.tier = args.tier.unwrap_or(match action {
         Action::OptOut if is_stop_all(&details.word) => Tier::All,
         _ => Tier::Marketing,
@@ -245,7 +256,7 @@ fn record(
 }
 
 /// Whatever can be read is recorded, however unlikely; whoever typed it should look again.
-fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
+pub(super) fn warn_of_doubt(input: &[u8], reading: &Reading, output: &Output) {
     let doubt = match reading.status {
         Status::Parsed => "no number of that country is so long",
         _ if reading.ambiguous => "it can be read as two numbers, and both are recorded",

@@ -1,20 +1,21 @@
 //! `scrub`: recipient lists in, clean lists out.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use optout::query::Judge;
+use optout::query::{Judge, basis_of, message_of};
 use optout::scrub::output::{OutputFile, check_paths, publish};
-use optout::scrub::{self, Progress, Report, ReportOptions, Scrubber, Sinks};
-use optout::store::Reader;
+use optout::scrub::{self, Progress, Receipt, Report, ReportOptions, Scrubber, Sink, Sinks};
+use optout::store::{Moment, Reader};
 use optout::time::Timestamp;
 use serde::Serialize;
 
 use super::import::open;
-use super::{judge, open_reader, warn_of_unknown_names};
+use super::{judge, open_reader_at, warn_of_unknown_names};
 use crate::args::{Mode, Scrub};
 use crate::exit::{Exit, Refusal, UsageError};
 use crate::output::{Output, grouped};
@@ -25,21 +26,41 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         let how = "--mode off writes every row, --dedupe takes rows out: give one of them";
         return Err(UsageError(how.to_owned()).into());
     }
-    let reader = open_reader(path, output)?;
+    if args.mode == Mode::Off && args.receipt.is_some() {
+        let how = "--mode off asks nobody, so there is nothing for a --receipt to tell";
+        return Err(UsageError(how.to_owned()).into());
+    }
+    if args.as_of.at.is_some() && args.receipt.is_some() {
+        let how = "a receipt tells how everybody stands now: leave out --receipt or --as-of";
+        return Err(UsageError(how.to_owned()).into());
+    }
+    let at = args.as_of.moment()?;
+    let reader = open_reader_at(path, at, output)?;
     warn_of_unknown_names(&reader, &args.context, output)?;
-    let now = Timestamp::now();
+    let now = at.unwrap_or_else(Timestamp::now);
     let judge = judge(&reader, &args.context, args.stale, now, output)?;
     let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
     let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;
     let mut outputs = plan.create(args)?;
-    let mut reports = Vec::new();
+    let basis = args.receipt.is_some().then(|| basis_of(&judge, now)).transpose()?;
+    let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for (at, file) in args.files.iter().enumerate() {
         let input = open(file)?;
         let bar = Bar::new(output, &file.display().to_string(), input.len_hint());
         let update = |progress: Progress| bar.update(progress);
         let scrubber = scrubber(&reader, &judge, args, now).cancel(&cancel).progress(&update);
-        let report = scrubber.run(input, outputs.sinks(at))?;
+        let report = match &basis {
+            None => scrubber.run(input, outputs.sinks(at).0)?,
+            Some(basis) => {
+                let (sinks, index) = outputs.sinks(at);
+                let index = index.context("a receipt has an index")?;
+                let (report, receipt) =
+                    scrubber.run_with_receipt(input, sinks, index, basis.clone())?;
+                receipts.push(receipt);
+                report
+            }
+        };
         bar.finish();
         reports.push(report);
     }
@@ -48,7 +69,7 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
         limit.check(&total)?;
     }
     let report = ReportJson::new(&args.files, &reports, &total);
-    outputs.finish(&report)?;
+    outputs.finish(&report, &receipts)?;
     tell(&total, &report, args, &plan, output)?;
     Ok(Exit::Done)
 }
@@ -101,19 +122,12 @@ fn scrubber<'a>(
     now: Timestamp,
 ) -> Scrubber<'a, Judge<'a>> {
     let scope = &args.context.scope;
+    // As they were asked for, not as they are compared.
     let message = scrub::Message {
-        category: Some(judge.context().category),
         channel: scope.channel.clone(),
         sender: scope.sender.clone(),
         brand: scope.brand.clone(),
-        layers: judge
-            .layers()
-            .map(|layer| scrub::LayerUsed {
-                name: layer.name().to_owned(),
-                as_of: layer.as_of(),
-                stale: layer.is_stale(now),
-            })
-            .collect(),
+        ..message_of(judge, now)
     };
     let mut scrubber = Scrubber::new(judge)
         .message(message)
@@ -124,7 +138,11 @@ fn scrubber<'a>(
             Mode::Off => scrub::Mode::Off,
         })
         .dedupe(args.dedupe)
-        .as_of(reader.generation(), reader.sequence());
+        .as_of(reader.generation(), reader.sequence())
+        .at(match reader.moment() {
+            Some(Moment::Received(at)) => Some(at),
+            _ => None,
+        });
     if let Some(column) = &args.column {
         scrubber = scrubber.column(column);
     }
@@ -141,6 +159,8 @@ fn scrubber<'a>(
 struct Plan {
     /// For each list the file of its kept rows; `None` when nobody wants them.
     kept: Vec<Option<Target>>,
+    /// For each list its receipt, if they are wanted.
+    receipts: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,7 +181,7 @@ impl Plan {
             }
             Some(out) => in_folder(out, &args.files)?,
         };
-        let plan = Plan { kept };
+        let plan = Plan { kept, receipts: receipt_paths(args)? };
         if plan.writes_to_stdout() && output.is_json() {
             let how = "-o - and --json both want standard output: give -o a file";
             return Err(UsageError(how.to_owned()).into());
@@ -174,7 +194,8 @@ impl Plan {
         for file in &files {
             refuse_inside_store(store, file)?;
         }
-        if let Some(folder) = args.output.as_ref().filter(|_| args.files.len() > 1) {
+        let folders = args.output.iter().chain(&args.receipt).filter(|_| args.files.len() > 1);
+        for folder in folders {
             fs::create_dir_all(folder)
                 .with_context(|| format!("the folder {} can't be made", folder.display()))?;
         }
@@ -191,6 +212,7 @@ impl Plan {
         kept.chain(args.suppressed.clone())
             .chain(args.invalid.clone())
             .chain(args.report.clone())
+            .chain(self.receipts.iter().flat_map(|it| [it.clone(), index_path(it)]))
             .collect()
     }
 
@@ -214,22 +236,53 @@ impl Plan {
             suppressed: args.suppressed.as_ref().map(create).transpose()?,
             invalid: args.invalid.as_ref().map(create).transpose()?,
             report: args.report.as_ref().map(create).transpose()?,
+            indexes: self
+                .receipts
+                .iter()
+                .map(|it| create(&index_path(it)))
+                .collect::<Result<Vec<_>, _>>()?,
+            receipts: self.receipts.iter().map(create).collect::<Result<Vec<_>, _>>()?,
         })
     }
 }
 
+/// Where the receipts go.
+fn receipt_paths(args: &Scrub) -> anyhow::Result<Vec<PathBuf>> {
+    let Some(receipt) = &args.receipt else { return Ok(Vec::new()) };
+    if receipt.as_os_str() == "-" {
+        let how = "a receipt is two files, FILE and FILE.rows: give --receipt a name";
+        return Err(UsageError(how.to_owned()).into());
+    }
+    if args.files.len() == 1 && !receipt.is_dir() {
+        return Ok(vec![receipt.clone()]);
+    }
+    let named = args.files.iter().map(|file| {
+        let name = name_of(file)?.to_os_string();
+        Ok(receipt.join(with_ending(name, ".receipt")))
+    });
+    named.collect()
+}
+
+/// The index that belongs to a receipt.
+pub(super) fn index_path(receipt: &Path) -> PathBuf {
+    with_ending(receipt.as_os_str().to_owned(), ".rows").into()
+}
+
+fn with_ending(mut name: OsString, ending: &str) -> OsString {
+    name.push(ending);
+    name
+}
+
 /// Several lists keep their names in a folder.
 fn in_folder(folder: &Path, files: &[PathBuf]) -> anyhow::Result<Vec<Option<Target>>> {
-    files
-        .iter()
-        .map(|file| {
-            let name = file.file_name().filter(|_| file.as_os_str() != "-").ok_or_else(|| {
-                let file = file.display();
-                UsageError(format!("{file} has no name to be used in the folder: scrub it alone"))
-            })?;
-            Ok(Some(Target::File(folder.join(name))))
-        })
-        .collect()
+    files.iter().map(|file| Ok(Some(Target::File(folder.join(name_of(file)?))))).collect()
+}
+
+fn name_of(file: &Path) -> Result<&OsStr, UsageError> {
+    file.file_name().filter(|_| file.as_os_str() != "-").ok_or_else(|| {
+        let file = file.display();
+        UsageError(format!("{file} has no name to be used in the folder: scrub it alone"))
+    })
 }
 
 /// Paths, as the check of outputs takes them.
@@ -256,6 +309,8 @@ struct Outputs {
     suppressed: Option<OutputFile>,
     invalid: Option<OutputFile>,
     report: Option<OutputFile>,
+    indexes: Vec<OutputFile>,
+    receipts: Vec<OutputFile>,
 }
 
 enum Kept {
@@ -265,7 +320,8 @@ enum Kept {
 }
 
 impl Outputs {
-    fn sinks(&mut self, list: usize) -> Sinks<'_> {
+    /// Where the rows of a list go, and the index of them.
+    fn sinks(&mut self, list: usize) -> (Sinks<'_>, Option<Sink<'_>>) {
         let name = |file: &OutputFile| file.path().display().to_string();
         let mut sinks = Sinks::new();
         sinks = match &mut self.kept[list] {
@@ -279,21 +335,26 @@ impl Outputs {
         if let Some(file) = &mut self.invalid {
             sinks = sinks.invalid(name(file), file);
         }
-        sinks
+        (sinks, self.indexes.get_mut(list).map(|file| Sink::new(name(file), file)))
     }
 
-    /// Writes the report and gives all files their names.
-    fn finish(mut self, report: &ReportJson<'_>) -> anyhow::Result<()> {
+    /// Writes report and receipts, and gives all files their names.
+    fn finish(mut self, report: &ReportJson<'_>, receipts: &[Receipt]) -> anyhow::Result<()> {
+        let mut texts: Vec<(&mut OutputFile, String)> = Vec::new();
         if let Some(file) = &mut self.report {
-            let text = serde_json::to_string_pretty(report)?;
-            writeln!(file, "{text}")
+            texts.push((file, serde_json::to_string_pretty(report)? + "\n"));
+        }
+        texts.extend(self.receipts.iter_mut().zip(receipts.iter().map(Receipt::to_text)));
+        for (file, text) in texts {
+            file.write_all(text.as_bytes())
                 .with_context(|| format!("{} can't be written", file.path().display()))?;
         }
         let kept = self.kept.into_iter().filter_map(|kept| match kept {
             Kept::File(file) => Some(file),
             _ => None,
         });
-        publish(kept.chain(self.suppressed).chain(self.invalid).chain(self.report).collect())?;
+        let rest = self.suppressed.into_iter().chain(self.invalid).chain(self.report);
+        publish(kept.chain(rest).chain(self.indexes).chain(self.receipts).collect())?;
         Ok(())
     }
 }
@@ -320,6 +381,8 @@ struct ReportJson<'a> {
     invalid_reasons: &'a BTreeMap<String, u64>,
     generation: u64,
     sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    as_of: Option<Timestamp>,
     elapsed_ms: u64,
     options: &'a ReportOptions,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -349,6 +412,7 @@ impl<'a> ReportJson<'a> {
             invalid_reasons: &report.invalid_reasons,
             generation: report.generation,
             sequence: report.sequence,
+            as_of: report.as_of,
             elapsed_ms: report.elapsed_ms,
             options: &report.options,
             files: Vec::new(),
@@ -376,10 +440,11 @@ fn tell(
     }
     let size = args.files.iter().filter_map(|it| fs::metadata(it).ok()).map(|it| it.len()).sum();
     output.say(format!(
-        "{} in {:.2} s, against sequence {}",
+        "{} in {:.2} s, against sequence {}{}",
         bytes(size),
         total.elapsed_ms as f64 / 1000.0,
-        total.sequence
+        total.sequence,
+        total.as_of.map_or_else(String::new, |at| format!(", as of {at}"))
     ));
     Ok(())
 }

@@ -134,7 +134,7 @@ impl RegistryInfo {
 
     /// The list that held at a moment, and the files that tell who was on it: those who are in
     /// an odd number of them.
-    pub(super) fn at(&self, moment: Timestamp) -> Option<(&VersionInfo, Vec<&FileInfo>)> {
+    pub(super) fn at(&self, moment: Timestamp) -> Option<(VersionInfo, Vec<FileInfo>)> {
         let behind = self.states.partition_point(|state| state.received_at() <= moment);
         let states = self.states.get(behind.checked_sub(1)?..)?;
         let mut versions = states.iter().map_while(|state| match state {
@@ -142,8 +142,8 @@ impl RegistryInfo {
             State::Dropped { .. } => None,
         });
         let version = versions.next()?;
-        let files = std::iter::once(version).chain(versions).map(|it| &it.file).collect();
-        Some((version, files))
+        let files = std::iter::once(version).chain(versions).map(|it| it.file.clone()).collect();
+        Some((version.clone(), files))
     }
 
     /// All files, each with the number of its members where that is known.

@@ -4,13 +4,20 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::info::RegistryInfo;
+use super::info::{RegistryInfo, VersionInfo};
 use super::{Inner, Registry};
 use crate::disk::Disk;
 use crate::store::error::StoreError;
 use crate::store::layout::MANIFEST;
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{FileInfo, Manifest};
 pub(super) use crate::store::set::{Set, open_set};
+use crate::time::Timestamp;
+
+/// A set and the file that it is in.
+pub(super) struct OpenSet {
+    pub(super) file: FileInfo,
+    pub(super) set: Arc<Set>,
+}
 
 /// Opens the layers of a manifest, side by side. Sets that `known` has open are not read again.
 pub(in crate::store) fn open_all(
@@ -19,15 +26,42 @@ pub(in crate::store) fn open_all(
     known: &[Registry],
 ) -> Result<Arc<[Registry]>, StoreError> {
     check_manifest(&**disk, manifest)?;
+    let present =
+        |info: &'_ RegistryInfo| info.present().map(|it| (it.clone(), vec![it.file.clone()]));
+    open_layers(disk, manifest, known, present)
+}
+
+/// As [`open_all`], for the layers as the store knew them at a moment (by the time of import).
+pub(in crate::store) fn open_as_of(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    known: &[Registry],
+    moment: Timestamp,
+) -> Result<Arc<[Registry]>, StoreError> {
+    open_layers(disk, manifest, known, |info| info.at(moment))
+}
+
+/// Opens the layers for which `version` names one and the files that tell who is on it.
+fn open_layers(
+    disk: &Arc<dyn Disk>,
+    manifest: &Manifest,
+    known: &[Registry],
+    version: impl Fn(&RegistryInfo) -> Option<(VersionInfo, Vec<FileInfo>)> + Sync,
+) -> Result<Arc<[Registry]>, StoreError> {
     let open = |info: &RegistryInfo| {
-        let Some(version) = info.present() else { return Ok(None) };
-        let same = known.iter().find(|it| it.inner.version.file == version.file);
-        let set = match same {
-            Some(registry) => registry.inner.set.clone(),
-            None => Arc::new(open_set(&**disk, &version.file, Some(version.count))?),
-        };
-        let (info, version) = (info.clone(), version.clone());
-        let inner = Inner { scope: version.scope(), info, version, set, disk: disk.clone() };
+        let Some((version, files)) = version(info) else { return Ok(None) };
+        // A file alone is the whole list.
+        let count = (files.len() == 1).then_some(version.count);
+        let mut sets = Vec::with_capacity(files.len());
+        for file in files {
+            let mut opened = known.iter().flat_map(|it| &it.inner.sets);
+            let set = match opened.find(|it| it.file == file) {
+                Some(same) => same.set.clone(),
+                None => Arc::new(open_set(&**disk, &file, count)?),
+            };
+            sets.push(OpenSet { file, set });
+        }
+        let inner = Inner { name: info.name.clone(), scope: version.scope(), version, sets };
         Ok(Some(Registry { inner: Arc::new(inner) }))
     };
     let opened: Vec<Result<Option<Registry>, StoreError>> =

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::*;
-use crate::disk::{Faults, MemoryDisk};
+use crate::disk::{Disk, Faults, MemoryDisk};
 use crate::event::{Action, Details, Source};
 use crate::number::{Folding, Number};
 use crate::snapshot::Change;
 use crate::store::verify::verify_on;
-use crate::store::{NewEvent, WriteError, Writer, init_on};
+use crate::store::{Moment, NewEvent, WriteError, Writer, init_on};
 
 const DAY: i64 = 86_400_000;
 const START: i64 = 1_700_000_000_000;
@@ -119,7 +119,8 @@ fn check(model: &Model, reader: &Reader, up_to: i64, seed: u64) {
                 Some((name.clone(), state.1.clone()?))
             })
             .collect();
-        let views = reader.registries_at(moment(day)).unwrap();
+        let view = reader.at(Moment::Received(moment(day))).unwrap();
+        let views = view.registries().unwrap();
         let got: BTreeMap<String, BTreeSet<u64>> = views
             .iter()
             .map(|it| {
@@ -130,11 +131,6 @@ fn check(model: &Model, reader: &Reader, up_to: i64, seed: u64) {
             })
             .collect();
         assert_eq!(got, then, "seed {seed}, day {day}");
-        for registry in reader.registries().unwrap() {
-            let view = registry.at(moment(day)).unwrap();
-            let members = view.map(|it| indexes_of(|keys, found| it.contains_batch(keys, found)));
-            assert_eq!(members.as_ref(), then.get(registry.name()), "seed {seed}, day {day}");
-        }
     }
 }
 
@@ -242,13 +238,15 @@ fn a_full_or_failing_disk_leaves_the_old_list_or_the_new_one() {
         disk.set_faults(Faults::default());
         for disk in [disk.after_power_cut(), disk] {
             let reader = reader(&disk);
-            let registry = &reader.registries().unwrap()[0];
-            let members = indexes_of(|keys, found| registry.contains_batch(keys, found));
+            let members = |reader: &Reader| {
+                let registry = &reader.registries().unwrap()[0];
+                indexes_of(|keys, found| registry.contains_batch(keys, found))
+            };
+            let earlier = members(&reader.at(Moment::Received(moment(1))).unwrap());
+            let members = members(&reader);
             let is_new = members == (50..200).collect();
             assert!(is_new || members == (0..100).collect(), "fault {fault}");
             assert!(is_new || result.is_err(), "fault {fault}: acknowledged, but not there");
-            let earlier = registry.at(moment(1)).unwrap().unwrap();
-            let earlier = indexes_of(|keys, found| earlier.contains_batch(keys, found));
             assert_eq!(earlier, (0..100).collect(), "fault {fault}");
             // The next writer takes away what is left of the attempt.
             drop(self::writer(&disk));
@@ -356,14 +354,14 @@ fn a_damaged_or_missing_list_is_refused_by_name() {
                 assert!(matches!(opened, Err(StoreError::Damaged { .. })), "byte {place}");
             } else {
                 // A change is looked at when somebody asks for the time before it.
-                let at = opened.unwrap().registries_at(moment(1));
+                let at = opened.unwrap().at(Moment::Received(moment(1)));
                 assert!(matches!(at, Err(StoreError::Damaged { .. })), "byte {place}");
             }
             assert!(!verify_on(Arc::new(disk.clone())).unwrap().is_sound(), "byte {place}");
         }
         disk.remove(name).unwrap();
         let opened = Reader::open_on(Arc::new(disk.clone()));
-        let answer = opened.and_then(|reader| reader.registries_at(moment(1)));
+        let answer = opened.and_then(|reader| reader.at(Moment::Received(moment(1))));
         assert!(matches!(answer, Err(StoreError::FileMissing { .. })));
         assert!(!verify_on(Arc::new(disk.clone())).unwrap().is_sound());
         disk.put(name, bytes.clone());
@@ -407,8 +405,30 @@ fn a_clock_set_back_does_not_reorder_what_was_known() {
     let report = writer.update_registry(&back, contents, moment(4)).unwrap();
     assert_eq!(report.received_at, moment(9));
     let reader = reader(&disk);
-    assert!(reader.registries_at(moment(8)).unwrap().is_empty());
-    assert_eq!(reader.registries_at(moment(9)).unwrap()[0].len(), 20);
+    let at = |day| reader.at(Moment::Received(moment(day))).unwrap();
+    assert!(at(8).registries().unwrap().is_empty());
+    assert_eq!(at(9).registries().unwrap()[0].len(), 20);
+}
+
+#[test]
+fn a_sequence_has_the_layers_that_were_there_before_the_next_event() {
+    let disk = new_store();
+    let writer = writer(&disk);
+    let event_on = |day| writer.append(vec![an_event()], moment(day)).unwrap();
+    import(&writer, "us", 1, 0..10).unwrap();
+    event_on(2);
+    import(&writer, "us", 3, 0..20).unwrap();
+    event_on(4);
+    writer.drop_registry(&"us".parse().unwrap(), "gone", moment(5)).unwrap();
+    let reader = reader(&disk);
+    let members = |sequence| -> Option<u64> {
+        let view = reader.at(Moment::Sequence(sequence)).unwrap();
+        view.registries().unwrap().first().map(Registry::len)
+    };
+    assert_eq!([0, 1, 2].map(members), [Some(10), Some(20), None]);
+    let view = reader.at(Moment::Sequence(0)).unwrap();
+    let layer = &view.registries().unwrap()[0];
+    assert_eq!(indexes_of(|keys, found| layer.contains_batch(keys, found)), (0..10).collect());
 }
 
 #[test]
@@ -417,13 +437,13 @@ fn a_refresh_keeps_lists_open_that_are_the_same() {
     let writer = writer(&disk);
     import(&writer, "us", 1, 0..10).unwrap();
     let mut reader = reader(&disk);
-    let before = reader.registries().unwrap()[0].inner.set.clone();
+    let before = reader.registries().unwrap()[0].whole_set().unwrap().clone();
     import(&writer, "mx", 2, 0..10).unwrap();
     writer.append(vec![an_event()], moment(2)).unwrap();
     assert_eq!(reader.refresh().unwrap(), 1);
     let registries = reader.registries().unwrap();
     assert_eq!(registries.iter().map(Registry::name).collect::<Vec<_>>(), ["mx", "us"]);
-    assert!(Arc::ptr_eq(&registries[1].inner.set, &before));
+    assert!(Arc::ptr_eq(registries[1].whole_set().unwrap(), &before));
 }
 
 impl Reader {

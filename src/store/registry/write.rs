@@ -1,8 +1,6 @@
 //! Layers come, change and go.
 
-use std::cmp::Ordering;
 use std::io;
-use std::iter::Peekable;
 use std::sync::Arc;
 
 use super::info::{RegistryInfo, RegistryKind, RegistryName, State, VersionInfo};
@@ -11,7 +9,7 @@ use super::sorter::SortedKeys;
 use crate::disk::{Appender, Disk, DiskError};
 use crate::number::SubscriberKey;
 use crate::policy::{Scope, UnknownChannel};
-use crate::snapshot::{Change, SnapshotError, View, merge, write_sorted};
+use crate::snapshot::{Change, SnapshotError, View, differences, merge, write_sorted};
 use crate::store::core::Core;
 use crate::store::error::{StoreError, WriteError};
 use crate::store::generation::Hashing;
@@ -269,7 +267,7 @@ impl Reader {
     ) -> Result<RegistryReport, WriteError> {
         self.usable()?;
         let open = self.registries.iter().find(|it| it.name() == update.name.as_str());
-        let open = open.map(|it| it.inner.set.clone());
+        let open = open.and_then(|it| it.whole_set().cloned());
         let infos = &self.manifest.registries;
         Ok(Plan::new(&*self.disk, infos, open, update, contents, now)?.report)
     }
@@ -488,47 +486,6 @@ fn effective(changes: &[Change], old: Option<&Set>) -> Vec<Change> {
 
 fn members(set: &Option<Arc<Set>>) -> impl Iterator<Item = SubscriberKey> + '_ {
     set.iter().flat_map(|set| set.iter())
-}
-
-/// What stands in one of two ascending sequences only, with whether that is the new one.
-fn differences<O, N>(old: O, new: N) -> Differences<O, N>
-where
-    O: Iterator<Item = SubscriberKey>,
-    N: Iterator<Item = SubscriberKey>,
-{
-    Differences { old: old.peekable(), new: new.peekable() }
-}
-
-struct Differences<O: Iterator, N: Iterator> {
-    old: Peekable<O>,
-    new: Peekable<N>,
-}
-
-impl<O, N> Iterator for Differences<O, N>
-where
-    O: Iterator<Item = SubscriberKey>,
-    N: Iterator<Item = SubscriberKey>,
-{
-    type Item = (SubscriberKey, bool);
-
-    fn next(&mut self) -> Option<(SubscriberKey, bool)> {
-        loop {
-            let order = match (self.old.peek(), self.new.peek()) {
-                (Some(old), Some(new)) => old.cmp(new),
-                (Some(_), None) => Ordering::Less,
-                (None, Some(_)) => Ordering::Greater,
-                (None, None) => return None,
-            };
-            match order {
-                Ordering::Less => return self.old.next().map(|key| (key, false)),
-                Ordering::Greater => return self.new.next().map(|key| (key, true)),
-                Ordering::Equal => {
-                    self.old.next();
-                    self.new.next();
-                }
-            }
-        }
-    }
 }
 
 /// The new files of a change.
