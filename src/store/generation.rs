@@ -17,6 +17,7 @@ use super::ids::Ids;
 use super::layout::{GenerationNames, ids_name};
 use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::{ProfileId, Profiles};
+use super::set::{Set, SharedBytes, open_set};
 use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
@@ -40,7 +41,7 @@ pub(super) struct Generation {
 /// A set of keys and what is known of each.
 #[derive(Debug)]
 pub(super) struct Layer {
-    pub(super) set: View<Mapped>,
+    pub(super) set: Set,
     heads: Column,
     moments: Column,
     since: Option<Column>,
@@ -103,9 +104,10 @@ impl Generation {
 
 impl Layer {
     fn empty(disk: &Arc<dyn Disk>, identity: ColumnIdentity) -> Layer {
-        let no_buckets = Mapped::from_vec(0u64.to_le_bytes().to_vec());
+        let no_buckets = SharedBytes::new(Mapped::from_vec(0u64.to_le_bytes().to_vec()));
+        let empty = View::open(no_buckets).expect("a count of zero buckets is the empty set");
         Layer {
-            set: View::open(no_buckets).expect("a count of zero buckets is the empty set"),
+            set: Set::new(empty),
             heads: Column::empty(identity),
             moments: Column::empty(identity),
             since: None,
@@ -124,21 +126,7 @@ impl Layer {
         let damaged = |file: &FileInfo, at: ColumnDamage| {
             StoreError::damaged(disk.path_of(&file.name), at.offset, at.what)
         };
-        let bytes = map(&**disk, &info.set)?;
-        let path = disk.path_of(&info.set.name);
-        if hex(xxh3_64(bytes.as_ref())) != info.set.xxh3 {
-            // The checksum says that something is wrong; the view may say where.
-            let structure = View::open(bytes).err();
-            return Err(match structure {
-                Some(error) => StoreError::snapshot(path, &error),
-                None => StoreError::damaged(path, 0, "it does not match its checksum"),
-            });
-        }
-        let set = View::open(bytes).map_err(|error| StoreError::snapshot(path.clone(), &error))?;
-        if set.len() != info.count {
-            let what = format!("it holds {} keys, the manifest says {}", set.len(), info.count);
-            return Err(StoreError::damaged(path, 0, what));
-        }
+        let set = open_set(&**disk, &info.set, Some(info.count))?;
         let column = |file: &FileInfo| {
             Column::open(map(&**disk, file)?, identity, info.count).map_err(|at| damaged(file, at))
         };

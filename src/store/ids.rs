@@ -258,10 +258,20 @@ fn seed(store: [u8; 16]) -> u64 {
 }
 
 /// The place of the first entry whose hash is not below `hash`. Hashes are spread evenly, so that
-/// it is guessed and the neighbourhood searched.
+/// it is guessed. A guess in n entries is off by about the root of n, and one from where the last
+/// one led by the root of that; then the neighbourhood is searched.
 fn first_from(list: &[IdEntry], hash: u64) -> usize {
-    let guess = ((u128::from(hash) * list.len() as u128) >> 64) as usize;
-    let mut reach = 16;
+    const GUESSES: usize = 3;
+    let places = |hashes: u64| ((u128::from(hashes) * list.len() as u128) >> 64) as usize;
+    let mut guess = places(hash);
+    for _ in 1..GUESSES {
+        let Some(there) = list.get(guess).map(|entry| entry.hash.get()) else { break };
+        guess = match there < hash {
+            true => (guess + places(hash - there)).min(list.len()),
+            false => guess.saturating_sub(places(there - hash)),
+        };
+    }
+    let mut reach = 8;
     loop {
         let low = guess.saturating_sub(reach);
         let high = (guess + reach).min(list.len());
