@@ -90,6 +90,7 @@ fn open_set(path: &Path) -> anyhow::Result<View<Vec<u8>>> {
 /// A difference as it is shown.
 struct Line {
     added: bool,
+    /// Empty for somebody who was erased: to write his number would undo that.
     name: String,
     /// Sequence, since when, and the source; sets know nothing of them.
     event: Option<(u64, Timestamp, &'static str)>,
@@ -97,13 +98,9 @@ struct Line {
 
 impl Line {
     fn of(difference: &Difference) -> Line {
-        let &Difference { added, key, sequence, since, source, .. } = difference;
-        let address = difference.address.as_ref().map(Address::to_string);
-        Line {
-            added,
-            name: address.unwrap_or_else(|| name_of(key)),
-            event: Some((sequence, since, source.as_str())),
-        }
+        let &Difference { added, sequence, since, source, .. } = difference;
+        let name = difference.address.as_ref().map(Address::to_string).unwrap_or_default();
+        Line { added, name, event: Some((sequence, since, source.as_str())) }
     }
 
     fn of_key(key: SubscriberKey, added: bool) -> Line {
@@ -122,7 +119,8 @@ impl Line {
 
     fn json(&self) -> Value {
         let change = if self.added { "added" } else { "removed" };
-        let mut value = json!({"change": change, "number": self.name});
+        let mut value =
+            json!({"change": change, "number": (!self.name.is_empty()).then_some(&self.name)});
         if let Some((sequence, since, source)) = self.event {
             value["sequence"] = json!(sequence);
             value["since"] = json!(since);
