@@ -21,6 +21,12 @@ pub(super) struct Labels {
 }
 
 impl Labels {
+    /// Whether there are none. Comparing with empty texts would do, but comparing two of these
+    /// costs some 50 ns: they have no bytes that can be read, and the processor finds that out late.
+    fn is_empty(&self) -> bool {
+        self.template.is_empty() && self.campaign.is_empty()
+    }
+
     /// The details of rows with these labels.
     pub(super) fn on(&self, shared: &Details) -> Details {
         let mut details = shared.clone();
@@ -51,7 +57,7 @@ impl Default for LabelList {
 impl LabelList {
     /// The place of labels, new or not.
     pub(super) fn place(&mut self, labels: Labels) -> usize {
-        if labels == self.list[0] {
+        if labels.is_empty() {
             return 0;
         }
         if let Some(&place) = self.places.get(&labels) {
