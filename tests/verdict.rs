@@ -159,7 +159,18 @@ impl Life {
         let linked = Some(address(other));
         let raw = String::new();
         let event = NewEvent { address: address(one), linked, raw, occurred_at, details };
+        let pools = [one, other].map(|end| self.pool(end, Timestamp::MAX));
         let receipt = self.writer.append(vec![event], now).unwrap()[0];
+        if receipt.outcome == Outcome::Refused {
+            // It would have freed somebody.
+            assert_eq!(self.writer.sequence(), sequence);
+            let [apart, other] = pools.each_ref().map(|pool| Claims::of(pool));
+            let apart = apart.union(&other);
+            let together = Claims::of(&pools.concat());
+            assert_ne!(together.union(&apart), together);
+            return;
+        }
+        let apart: Vec<Claims> = pools.iter().map(|pool| Claims::of(pool)).collect();
         if receipt.outcome == Outcome::Linked {
             assert_eq!(self.writer.sequence(), sequence + 2);
             self.links.push((one, other, now));
@@ -169,6 +180,8 @@ impl Life {
         let pool = self.pool(one, Timestamp::MAX);
         assert_eq!(receipt.opted_out, !Claims::of(&pool).is_empty());
         assert_eq!(pool, self.pool(other, Timestamp::MAX), "they were one already, or are so now");
+        let claims = Claims::of(&pool);
+        assert!(apart.iter().all(|it| claims.union(it) == claims), "a link frees nobody");
     }
 
     fn bulk(&mut self, random: &mut Random, now: Timestamp) {

@@ -24,7 +24,7 @@ use crate::event::{Action, Details};
 use crate::journal::format::SEGMENT_BYTES_MAX;
 use crate::journal::{JournalWriter, Row, Spelling, Subject};
 use crate::number::{Address, Folding, SubscriberKey};
-use crate::policy::{Fact, refusal};
+use crate::policy::{Claims, Fact, refusal, standing_opt_outs};
 use crate::time::Timestamp;
 
 /// When files are folded and sealed. Tests set other limits, to see many files.
@@ -273,6 +273,13 @@ impl Core {
             receipts.push(Receipt { sequence, outcome: Outcome::Already, opted_out });
             return Ok(());
         }
+        if let [one, other] = keys[..]
+            && first.linked.is_some()
+            && let Some(sequence) = self.freed_by_link(one, other)?
+        {
+            receipts.push(Receipt { sequence, outcome: Outcome::Refused, opted_out: true });
+            return Ok(());
+        }
         let mut rows = Vec::with_capacity(addresses.len());
         for (place, address) in addresses.into_iter().enumerate() {
             // The second row of a link is no event of its own.
@@ -321,6 +328,28 @@ impl Core {
         }
         let links = pool.facts.iter().filter(|fact| fact.action == Action::Link);
         Ok(links.map(|fact| fact.sequence).min())
+    }
+
+    /// An opt-out that no longer counts as it does once two addresses are one subscriber's: somebody
+    /// came back at the one and not at the other. Whether that was meant for both nobody knows.
+    fn freed_by_link(
+        &self,
+        one: SubscriberKey,
+        other: SubscriberKey,
+    ) -> Result<Option<u64>, WriteError> {
+        let journal = self.journal.journal();
+        let one = self.standings.pool(journal, one)?.facts;
+        let other = self.standings.pool(journal, other)?.facts;
+        let joined: Vec<Fact> = one.iter().chain(&other).cloned().collect();
+        let (apart, together) = (Claims::of(&one).union(&Claims::of(&other)), Claims::of(&joined));
+        if together.union(&apart) == together {
+            return Ok(None);
+        }
+        let is_lifted =
+            |opt_out: &&Fact| standing_opt_outs(&joined).all(|it| it.sequence != opt_out.sequence);
+        let before = || standing_opt_outs(&one).chain(standing_opt_outs(&other));
+        let freed = before().find(is_lifted).or_else(|| before().next());
+        Ok(freed.map(|opt_out| opt_out.sequence))
     }
 
     /// The answer to an operator's resubscribe that would leave the person's own word standing,

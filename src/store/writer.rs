@@ -66,7 +66,7 @@ pub enum Outcome {
     /// Two addresses are one subscriber's from now on.
     Linked,
     /// Nothing was recorded: an operator's resubscribe would leave standing what the person said
-    /// himself. The sequence is that of the opt-out.
+    /// himself, or a link would free one of its ends. The sequence is that of the opt-out.
     Refused,
 }
 

@@ -73,6 +73,20 @@ fn links_come_as_lines_and_a_wrong_one_joins_nobody() {
 }
 
 #[test]
+fn a_link_that_would_free_one_of_its_ends_is_refused() {
+    let place = Place::holding(&[ANA]);
+    place.run(&["add", "+525512345678"]).exits(0);
+    place.run(&["resubscribe", "+525512345678", "--reason", "asked"]).exits(0);
+    let ran = place.run(&["link", ANA, "+525512345678"]);
+    assert_eq!(ran.exits(5), "");
+    ran.says(&["refused: ", "would lift an opt-out", "(event 1)"]);
+    assert_eq!(place.suppressed(&[ANA, "+525512345678"]), [true, false]);
+    place.run(&["resubscribe", ANA, "--reason", "asked"]).exits(0);
+    place.run(&["link", ANA, "+525512345678"]).exits(0);
+    assert_eq!(place.suppressed(&[ANA, "+525512345678"]), [false, false]);
+}
+
+#[test]
 fn lists_may_hold_ids_beside_numbers() {
     let place = Place::new();
     place.write("optouts.csv", format!("phone\n{ANA}\n+525512345678\nMX.\n{ANA}\n"));

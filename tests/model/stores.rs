@@ -104,6 +104,7 @@ impl Life {
             3 | 4 => self.bulk(random),
             5 => self.list(random),
             6 if !self.batches.is_empty() => self.undo(random),
+            7 | 8 => self.link(random),
             _ => self.append(random),
         }
     }
@@ -117,18 +118,13 @@ impl Life {
     }
 
     fn event(&self, random: &mut Random, place: usize, now: i64) -> Event {
-        let other = place - place % OF_ONE + 1 + random.index(OF_ONE - 1);
-        let is_link = other != place && random.below(10) == 0;
-        let mut event = match is_link {
-            true => link(random, &text(place), &text(other)),
-            false => event(random, &text(place)),
-        };
+        let mut event = event(random, &text(place));
         event.occurred_at = random.below(self.clock as u64 + 3) as i64;
         event.received_at = now;
         if random.below(6) == 0 {
             event.message_id = format!("message {}", random.below(3));
         }
-        if random.below(4) == 0 && !is_link && !self.batches.is_empty() {
+        if random.below(4) == 0 && !self.batches.is_empty() {
             event.batch = self.batches[random.index(self.batches.len())];
             if random.below(4) == 0 {
                 event.action = "retract".to_owned();
@@ -147,13 +143,11 @@ impl Life {
             let mut event = self.event(random, place, now);
             event.sequence = sequence;
             let is_recorded = record(&mut self.histories[place / OF_ONE], &event);
-            let is_link = event.action == "link";
-            sequence = if is_recorded { last_row(&event) + 1 } else { sequence };
+            sequence += u64::from(is_recorded);
             expected.push(is_recorded.then_some(event.sequence));
-            let linked = (0..ADDRESSES).find(|&it| text(it) == event.linked);
             events.push(NewEvent {
                 address: address(place),
-                linked: linked.filter(|_| is_link).map(address),
+                linked: None,
                 raw: String::new(),
                 occurred_at: moment(event.occurred_at),
                 details: details(&event),
@@ -168,6 +162,45 @@ impl Life {
             }
         }
         assert_eq!(self.writer().sequence() + 1, sequence);
+    }
+
+    /// Joins two addresses of one person, if that frees neither.
+    fn link(&mut self, random: &mut Random) {
+        let place = random.index(ADDRESSES);
+        let other = place - place % OF_ONE + 1 + random.index(OF_ONE - 1);
+        if place == other {
+            return;
+        }
+        let now = self.now(random);
+        let mut event = link(random, &text(place), &text(other));
+        (event.occurred_at, event.received_at) = (now, now);
+        event.sequence = self.writer().sequence() + 1;
+        let new = NewEvent {
+            address: address(place),
+            linked: Some(address(other)),
+            raw: String::new(),
+            occurred_at: moment(now),
+            details: details(&event),
+        };
+        let receipt = self.writer().append(vec![new], moment(now)).unwrap()[0];
+        let history = &mut self.histories[place / OF_ONE];
+        let before: Vec<Event> = [place, other]
+            .iter()
+            .flat_map(|&end| standing(history, &text(end), i64::MAX))
+            .collect();
+        let mut linked = history.clone();
+        let is_recorded = record(&mut linked, &event);
+        let after = standing(&linked, &text(place), i64::MAX);
+        if receipt.outcome == Outcome::Refused {
+            let stands = |it: &Event| after.iter().any(|other| other.sequence == it.sequence);
+            // Of those that stand, only an override can have made one weaker.
+            let is_weaker = |it: &Event| !stands(it) || it.tier == "all";
+            assert!(is_recorded && before.iter().any(is_weaker), "{event:?} {history:#?}");
+        } else {
+            let expected = if is_recorded { Outcome::Linked } else { Outcome::Already };
+            assert_eq!(receipt.outcome, expected, "{event:?} {history:#?}");
+            *history = linked;
+        }
     }
 
     fn bulk(&mut self, random: &mut Random) {

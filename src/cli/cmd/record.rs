@@ -76,7 +76,11 @@ pub(crate) fn link(path: &Path, args: &Link, output: &Output) -> anyhow::Result<
             events.iter().map(|it| (it.address.clone(), it.linked.clone())).collect();
         let receipts = writer.append(events, now)?;
         acknowledge_links(&ends, &receipts, output)
-            .context("the links are recorded, but standard output can't be written")
+            .context("the links are recorded, but standard output can't be written")?;
+        if receipts.iter().any(|receipt| receipt.outcome == Outcome::Refused) {
+            exit = Exit::Refused;
+        }
+        Ok(())
     };
     match &args.ends[..] {
         [one, other] => append(&[(one.clone().into_bytes(), other.clone().into_bytes())])?,
@@ -120,6 +124,14 @@ fn acknowledge_links(
     for ((one, other), receipt) in ends.iter().zip(receipts) {
         let other = other.as_ref().map(ToString::to_string).unwrap_or_default();
         let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
+        if receipt.outcome == Outcome::Refused {
+            let _ = writeln!(
+                std::io::stderr(),
+                "refused: {one} and {other}: the link would lift an opt-out of one of them (event \
+                 {sequence}) because the other came back: resubscribe that one too, if it is meant"
+            );
+            continue;
+        }
         if output.is_json() {
             let line = json!({
                 "sequence": sequence,
