@@ -222,7 +222,11 @@ impl<'a> Cursor<'a> {
         let skip = if let Some(skip) = inside {
             skip
         } else {
-            self.window.resize(length.max(self.window_bytes), 0);
+            // No more than the file has: a window of zeros for a short one takes longer than its
+            // records.
+            let left = self.file.len()?.saturating_sub(offset);
+            let wanted = u64::min(self.window_bytes as u64, left) as usize;
+            self.window.resize(length.max(wanted), 0);
             let read = self.file.read_at(&mut self.window, offset)?;
             self.window.truncate(read);
             self.window_at = offset;

@@ -477,15 +477,17 @@ fn search_file(
         Err(error) => return Err(error.into()),
     };
     report.files_searched += 1;
-    report.bytes_searched += file.len()?;
-    let mut piece = vec![0; PIECE_BYTES];
+    let length = file.len()?;
+    report.bytes_searched += length;
+    // One more than the file has, so that the last piece is known by its being short.
+    let mut piece = vec![0; PIECE_BYTES.min(usize::try_from(length).unwrap_or(PIECE_BYTES) + 1)];
     let mut offset = 0;
     loop {
         let read = file.read_at(&mut piece, offset)?;
         if let Some(at) = traces.find(&piece[..read], of) {
             return Ok(Some(offset + at as u64));
         }
-        if read < PIECE_BYTES {
+        if read < piece.len() {
             return Ok(None);
         }
         offset += (PIECE_BYTES - OVERLAP_BYTES) as u64;
