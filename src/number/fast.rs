@@ -7,24 +7,25 @@
 //! Leaves everything of which it is not sure to them.
 
 use super::e164::{Number, Region};
-use super::plan::{self, Length, Plan, TEN};
+use super::plan::{self, Length, Plan, Split, TEN};
 
 /// Fewest digits that are read here. Shorter ones meet too many special cases to be worth it.
 const DIGITS_MIN: usize = 7;
 /// Most digits that are read here: with more there could be two numbers in the cell.
 const DIGITS_MAX: usize = 15;
 
-/// A number and how its length fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A number, how its length fits, and its parts.
+#[derive(Clone, Copy)]
 pub(super) struct Answer {
     pub(super) number: Number,
     pub(super) length: Length,
+    pub(super) split: Split,
 }
 
 /// Reads a cell if it is written in a common way; `None` says nothing about the cell.
 #[inline]
 pub(super) fn read(input: &[u8], region: Option<Region>) -> Option<Answer> {
-    let lexed = lex(input)?;
+    let lexed = plain(input).or_else(|| lex(input))?;
     let digits = lexed.digits.get(..lexed.count)?;
     match region {
         Some(region) if !lexed.plus => at_home(digits, lexed.value, region),
@@ -65,6 +66,44 @@ static CLASSES: [u8; 256] = {
     classes
 };
 
+/// [`lex`] of eight digits or more with nothing but a plus before them, eight at once: two words
+/// that overlap hold them all.
+#[inline]
+fn plain(input: &[u8]) -> Option<Lexed> {
+    const WORD: usize = size_of::<u64>();
+    let (plus, text) = match input {
+        [b'+', text @ ..] => (true, text),
+        text => (false, text),
+    };
+    let count = text.len();
+    let (head, tail) = (digits_of(text.first_chunk()?)?, digits_of(text.last_chunk()?)?);
+    let mut digits = [0; DIGITS_MAX];
+    digits.first_chunk_mut().map(|place: &mut [u8; WORD]| *place = head.to_le_bytes())?;
+    digits.get_mut(count - WORD..count)?.copy_from_slice(&tail.to_le_bytes());
+    // Those of the tail that the head has too are its first, in its lowest bytes.
+    let shared = 8 * (2 * WORD - count) as u32;
+    let rest = tail & u64::MAX.checked_shl(shared).unwrap_or(0);
+    let value = value_of(head) * TEN.get(count - WORD)? + value_of(rest);
+    Some(Lexed { digits, count, value, plus })
+}
+
+/// Eight digits as numbers from 0 to 9, the first in the lowest byte; `None` if one is no digit.
+#[inline]
+fn digits_of(text: &[u8; 8]) -> Option<u64> {
+    let digits = u64::from_le_bytes(*text) ^ u64::from_le_bytes([b'0'; 8]);
+    // Whatever is more than 9 reaches the high bit of its byte, or has it already.
+    let over = digits.wrapping_add(u64::from_le_bytes([0x7f - 9; 8])) | digits;
+    (over & u64::from_le_bytes([0x80; 8]) == 0).then_some(digits)
+}
+
+/// The value of eight digits: joined to pairs, to fours, to one.
+#[inline]
+fn value_of(digits: u64) -> u64 {
+    let pairs = digits.wrapping_mul((10 << 8) + 1) >> 8 & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul((100 << 16) + 1) >> 16 & 0x0000_ffff_0000_ffff;
+    fours.wrapping_mul((10_000 << 32) + 1) >> 32
+}
+
 /// Collects the digits. None of the characters that could begin an extension, a second number or
 /// an id gets through.
 #[inline]
@@ -100,9 +139,12 @@ fn international(digits: &[u8], value: u64) -> Option<Answer> {
     let three = usize::from(first) * 100 + usize::from(second) * 10 + usize::from(third);
     let code = plan::code_of(three)?;
     let national = digits.get(plan::code_digits(code.code)..)?;
+    let national_digits = national.len();
+    let before = u64::from(code.code) * TEN.get(national_digits)?;
     keeps(&code.plan, national).then(|| Answer {
         number: Number::trusted(value),
-        length: code.plan.length(national.len()),
+        length: code.plan.length(national_digits),
+        split: Split { code, national: value - before, national_digits },
     })
 }
 
@@ -128,10 +170,10 @@ fn at_home(digits: &[u8], value: u64, region: Region) -> Option<Answer> {
     } else if first == home.trunk_digit {
         let national = digits.get(1..)?;
         (home.plan.length(national.len()) == Length::Possible).then_some(())?;
-        national_number(home.code, national.len(), value)
+        national_number(home.code, national.len(), value)?
     } else {
         keeps(&home.plan, digits).then_some(())?;
-        national_number(home.code, digits.len(), value)
+        national_number(home.code, digits.len(), value)?
     };
     // Anything else is read a second time, as a number that lost its plus.
     (answer.length == Length::Possible).then_some(answer)
@@ -169,8 +211,9 @@ fn begins_with_code(digits: &[u8], code: u16) -> bool {
 
 /// The number of `digits` national digits behind a calling code. A leading trunk digit of the
 /// value is cut off.
-fn national_number(code: u16, digits: usize, value: u64) -> Answer {
+fn national_number(code: u16, digits: usize, value: u64) -> Option<Answer> {
     let scale = TEN[digits.min(16)];
     let number = Number::trusted(u64::from(code) * scale + value % scale);
-    Answer { number, length: number.length() }
+    let split = plan::split(number.get())?;
+    Some(Answer { number, length: split.code.plan.length(split.national_digits), split })
 }

@@ -28,11 +28,18 @@ impl Folding {
 
 /// The key of a number's subscriber.
 pub fn fold(number: Number, folding: Folding) -> SubscriberKey {
-    let value = number.get();
-    let Some(split) = plan::split(value) else { return SubscriberKey::from_u64(value) };
+    match plan::split(number.get()) {
+        Some(split) => fold_split(number, &split, folding),
+        None => SubscriberKey::from_u64(number.get()),
+    }
+}
+
+/// [`fold`] by somebody who has the number's parts.
+#[inline]
+pub(super) fn fold_split(number: Number, split: &Split, folding: Folding) -> SubscriberKey {
     let folded =
-        first_tier(&split).or_else(|| if folding.tier2 { second_tier(&split) } else { None });
-    SubscriberKey::from_u64(folded.unwrap_or(value))
+        first_tier(split).or_else(|| if folding.tier2 { second_tier(split) } else { None });
+    SubscriberKey::from_u64(folded.unwrap_or(number.get()))
 }
 
 /// Whether the key of this number could also be that of somebody else's number: eight-digit

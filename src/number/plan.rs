@@ -114,6 +114,7 @@ pub(super) fn digits_in(value: u64) -> usize {
 }
 
 /// A number taken apart: calling code, national digits as a value, and how many there are.
+#[derive(Clone, Copy)]
 pub(super) struct Split {
     pub(super) code: &'static Code,
     pub(super) national: u64,

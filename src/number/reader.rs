@@ -10,8 +10,8 @@ use std::borrow::Cow;
 
 use super::clean::{Cleaned, clean, parts};
 use super::e164::{Number, Region, SubscriberKey};
-use super::fast;
-use super::fold::{Folding, fold};
+use super::fast::{self, Answer};
+use super::fold::{Folding, fold, fold_split};
 use super::parse::{Parsed, StrictReading, is_valid, parse_with_extension, strict};
 use super::plan::{Length, TEN};
 use super::status::{Reason, Status};
@@ -168,6 +168,17 @@ impl NumberReader {
     /// The reason why there is no number.
     #[inline]
     pub fn recipient(&self, input: &[u8]) -> Result<Recipient, Reason> {
+        match fast::read(input, self.region) {
+            Some(Answer { number, length: Length::Possible, split }) => {
+                let key = fold_split(number, &split, self.folding);
+                Ok(Recipient { number, key, sendable: true })
+            }
+            _ => self.odd_recipient(input),
+        }
+    }
+
+    /// The recipient in a cell that is not as most are.
+    fn odd_recipient(&self, input: &[u8]) -> Result<Recipient, Reason> {
         let found = self.find(input)?;
         let key = fold(found.number, self.folding);
         let fits = match found.length {

@@ -76,6 +76,10 @@ fn look_up<T: Copy>(
             spots[found] = Spot { place, low, container: index, ..Spot::default() };
             found += usize::from(container.is_some());
         }
+        // What a container is, then its marks, then the members themselves: nothing but loads, so
+        // that as many as possible of them are under way.
+        touch(&spots[..found], |spot| directory.touch(spot.container as usize));
+        touch(&spots[..found], |spot| directory.touch_marks(spot.container as usize));
         for spot in &mut spots[..found] {
             let (body, start) = directory.body(bytes, spot.container as usize);
             let block = body.block(spot.low);
@@ -83,16 +87,17 @@ fn look_up<T: Copy>(
             spot.block = block as u16;
             spot.reach = (start + first, start + last);
         }
-        // Nothing but loads, so that as many as possible of them are under way.
-        let mut touched = 0;
-        for spot in &spots[..found] {
-            touched ^= bytes[spot.reach.0] ^ bytes[spot.reach.1];
-        }
-        black_box(touched);
+        touch(&spots[..found], |spot| u32::from(bytes[spot.reach.0] ^ bytes[spot.reach.1]));
         for spot in &spots[..found] {
             let index = spot.container as usize;
             let near = (spot.low, usize::from(spot.block));
             out[usize::from(spot.place)] = finish(directory.body(bytes, index).0, index, near);
         }
     }
+}
+
+/// Has all loads under way before the first is needed.
+#[inline(always)]
+fn touch(spots: &[Spot], load: impl Fn(&Spot) -> u32) {
+    black_box(spots.iter().fold(0, |touched, spot| touched ^ load(spot)));
 }

@@ -196,6 +196,19 @@ impl Directory {
         (body, at)
     }
 
+    /// Loads what is known of container `index`; the value says nothing.
+    #[inline(always)]
+    pub(super) fn touch(&self, index: usize) -> u32 {
+        self.containers[index].marks_at
+    }
+
+    /// Loads the first of the marks of container `index`; the value says nothing.
+    #[inline(always)]
+    pub(super) fn touch_marks(&self, index: usize) -> u32 {
+        let at = self.containers[index].marks_at as usize;
+        self.marks.get(at).map_or(0, |&mark| u32::from(mark))
+    }
+
     /// Where container `index` lies in the file and what it is, when it may be copied as it is.
     pub(super) fn stored(&self, index: usize) -> Option<(std::ops::Range<usize>, Shape)> {
         let container = self.containers[index];

@@ -48,6 +48,7 @@ mod reader;
 mod record;
 mod shape;
 mod split;
+mod window;
 
 pub use encoding::Encoding;
 pub use error::TableError;
