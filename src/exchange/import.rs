@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::labels::{Gathered, LabelList, Labels};
 use crate::event::{Action, Details, Event};
+use crate::journal::Spelling;
 use crate::number::{Address, BusinessId, Number, NumberReader, Reason, Region, SubscriberKey};
 use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
@@ -171,16 +173,20 @@ pub fn import(
         report: ImportReport::default(),
     };
     let mut rows_recorded = 0;
+    let table_failed = |source| ImportError::Table { file: file.clone(), source };
+    let mut blocks = next_blocks(&mut table).map_err(table_failed)?;
     loop {
         if watch.cancel.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
             return Err(ImportError::Cancelled { rows: rows_recorded });
         }
-        let blocks = next_blocks(&mut table)
-            .map_err(|source| ImportError::Table { file: file.clone(), source })?;
         if blocks.is_empty() {
             break;
         }
-        let read: Vec<ReadRows> = blocks.par_iter().map(|block| cells.read(block)).collect();
+        // The next blocks are cut while these are read.
+        let (read, next): (Vec<ReadRows>, _) = rayon::join(
+            || blocks.par_iter().map(|block| cells.read(block)).collect(),
+            || next_blocks(&mut table),
+        );
         for rows in read {
             job.take(rows, &mut invalid)?;
             if job.sink.is_full() {
@@ -188,7 +194,8 @@ pub fn import(
                 rows_recorded = job.report.rows;
             }
         }
-        blocks.into_iter().for_each(|block| table.recycle(block.into_buffer()));
+        let done = std::mem::replace(&mut blocks, next.map_err(table_failed)?);
+        done.into_iter().for_each(|block| table.recycle(block.into_buffer()));
         if let Some(progress) = watch.progress {
             progress(Progress { bytes: table.bytes_read(), rows: job.report.rows });
         }
@@ -306,8 +313,8 @@ struct ReadRows {
     blank: u64,
     unreadable_times: u64,
     doubtful: u64,
-    /// Rows with one number: where its spelling stands in the texts, and its labels.
-    single: Vec<(Number, Timestamp, std::ops::Range<usize>, usize)>,
+    /// Rows with one number.
+    single: Vec<Single>,
     texts: String,
     /// Rows with an id without a number, and their labels.
     ids: Vec<(BusinessId, Timestamp, usize)>,
@@ -318,6 +325,23 @@ struct ReadRows {
     /// Numbers that stand beside an unreadable one in their cell: recorded, though their row is
     /// counted as invalid.
     beside: Vec<ReadNumber>,
+}
+
+/// A row with one number.
+struct Single {
+    number: Number,
+    occurred_at: Timestamp,
+    written: Written,
+    /// The place of its labels.
+    labels: u32,
+}
+
+/// How a number is written.
+enum Written {
+    Plus,
+    Digits,
+    /// Otherwise: where that stands in the texts.
+    Text(Range<u32>),
 }
 
 impl<'a> CellReader<'a> {
@@ -402,9 +426,19 @@ impl<'a> CellReader<'a> {
         // is not sendable is looked at again: it may be read in two ways, and then both count.
         match (numbers.recipient(cell), BusinessId::parse(cell)) {
             (Ok(recipient), _) if recipient.sendable => {
-                let begin = out.texts.len();
-                push_text(&mut out.texts, cell);
-                out.single.push((recipient.number, occurred_at, begin..out.texts.len(), labels));
+                let number = recipient.number;
+                let spelling = std::str::from_utf8(cell).map(|raw| Spelling::of(number, raw));
+                let written = match spelling {
+                    Ok(Spelling::Plus) => Written::Plus,
+                    Ok(Spelling::Digits) => Written::Digits,
+                    Ok(Spelling::Text(_)) | Err(_) => {
+                        // A block has far fewer bytes than these can count.
+                        let begin = out.texts.len() as u32;
+                        push_text(&mut out.texts, cell);
+                        Written::Text(begin..out.texts.len() as u32)
+                    }
+                };
+                out.single.push(Single { number, occurred_at, written, labels: labels as u32 });
                 return Ok(time_is_readable);
             }
             (Err(Reason::BusinessScopedId), Some(id)) => {
@@ -541,9 +575,16 @@ impl Job<'_> {
             *report.invalid_reasons.entry(row.reason).or_default() += 1;
             invalid.write_row(row)?;
         }
-        for (number, occurred_at, text, labels) in rows.single {
-            let labels = rows.labels.get(labels);
-            self.sink.gathered.push(labels, number, occurred_at, &rows.texts[text]);
+        for Single { number, occurred_at, written, labels } in rows.single {
+            let spelling = match written {
+                Written::Plus => Spelling::Plus,
+                Written::Digits => Spelling::Digits,
+                Written::Text(Range { start, end }) => {
+                    Spelling::Text(&rows.texts[start as usize..end as usize])
+                }
+            };
+            let labels = rows.labels.get(labels as usize);
+            self.sink.gathered.push(labels, number, occurred_at, spelling);
         }
         for (id, occurred_at, labels) in &rows.ids {
             self.sink.gathered.push_id(rows.labels.get(*labels), id, *occurred_at);
@@ -661,7 +702,8 @@ impl<'a> Sink<'a> {
                 while self.begins()
                     && let Some((number, at, raw, place)) = numbers.next()
                 {
-                    self.gathered.push(labels.get(*place), *number, *at, raw);
+                    let spelling = Spelling::of(*number, raw);
+                    self.gathered.push(labels.get(*place), *number, *at, spelling);
                     added.push(self.record()?.0 > 0);
                 }
                 let event = |(number, occurred_at, raw, place): &ReadNumber| NewEvent {

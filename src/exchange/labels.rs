@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use crate::event::Details;
+use crate::journal::Spelling;
 use crate::number::{BusinessId, Number};
 use crate::store::Bulk;
 use crate::time::Timestamp;
@@ -90,9 +91,17 @@ impl Gathered {
     const TEXT_BYTES_MAX: usize = 256 << 20;
 
     /// Adds a row.
-    pub(super) fn push(&mut self, labels: &Labels, number: Number, at: Timestamp, raw: &str) {
-        self.text_bytes += raw.len();
-        self.bulk_of(labels).push(number, at, raw);
+    pub(super) fn push(
+        &mut self,
+        labels: &Labels,
+        number: Number,
+        at: Timestamp,
+        spelling: Spelling<'_>,
+    ) {
+        if let Spelling::Text(text) = spelling {
+            self.text_bytes += text.len();
+        }
+        self.bulk_of(labels).push_spelled(number, at, spelling);
     }
 
     /// Adds a row of an id without a number.
@@ -103,7 +112,7 @@ impl Gathered {
 
     /// Where the next row with these labels goes.
     fn bulk_of(&mut self, labels: &Labels) -> &mut Bulk {
-        let place = self.labels.place(labels.clone());
+        let place = if labels.is_empty() { 0 } else { self.labels.place(labels.clone()) };
         if self.bulks.len() <= place {
             self.bulks.resize_with(place + 1, Bulk::new);
         }

@@ -45,10 +45,13 @@ impl<'a> Spelling<'a> {
             Some(digits) => (true, digits),
             None => (false, raw),
         };
+        let digit = |value: Option<u64>, byte: u8| match byte {
+            b'0'..=b'9' => value.map(|value| value * 10 + u64::from(byte - b'0')),
+            _ => None,
+        };
         let same = !digits.starts_with('0')
-            && digits.len() <= 19
-            && digits.bytes().all(|byte| byte.is_ascii_digit())
-            && digits.parse() == Ok(number.get());
+            && (1..=19).contains(&digits.len())
+            && digits.bytes().fold(Some(0), digit) == Some(number.get());
         match (same, plus) {
             (true, true) => Spelling::Plus,
             (true, false) => Spelling::Digits,

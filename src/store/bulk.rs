@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -23,6 +24,8 @@ pub struct Bulk {
     pub(super) keys: Vec<SubscriberKey>,
     /// The rows' sequences, once numbered.
     pub(super) sequences: Vec<u64>,
+    /// Rows of each spelling, once numbered.
+    spelled: [usize; SPELLINGS.len()],
 }
 
 /// Counts the rows; shows nobody's number.
@@ -55,25 +58,73 @@ impl BulkReport {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+/// A row, in as few bytes as hold it: sorting moves them, and there are millions.
+#[derive(Clone, Copy)]
 pub(super) struct BulkRow {
     key: SubscriberKey,
-    /// `None` for an id, which is its text.
-    number: Option<Number>,
+    /// Of an id, which is its text, it says nothing.
+    number: Number,
     pub(super) occurred_at: Timestamp,
-    /// Where the spelling stands in the texts.
-    text: u64,
-    arrival: u32,
-    text_bytes: u16,
-    spelling: u8,
+    order: Order,
+}
+
+/// The order of one subscriber's rows: the spelling in the two highest bits, then the place, by
+/// which arrival is told. In the lowest bits what plays no part in it: the length of the text, and
+/// whether the row takes back all that is known.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Order(u64);
+
+impl Order {
+    const PLACE_BITS: u32 = 46;
+    const LENGTH_BITS: u32 = 15;
+
+    /// A text has its place in the texts, any other spelling the number of rows before it.
+    fn new(spelling: u8, place: usize, text_bytes: usize) -> Order {
+        assert!(place < 1 << Self::PLACE_BITS && text_bytes < 1 << Self::LENGTH_BITS);
+        let spelled = u64::from(spelling) << Self::PLACE_BITS | place as u64;
+        Order((spelled << Self::LENGTH_BITS | text_bytes as u64) << 1)
+    }
+
+    fn spelling(self) -> u8 {
+        (self.0 >> (Self::PLACE_BITS + Self::LENGTH_BITS + 1)) as u8
+    }
+
+    /// Where the text stands.
+    fn text(self) -> Range<usize> {
+        let below = |bits: u32| (1 << bits) - 1;
+        let place = (self.0 >> (Self::LENGTH_BITS + 1) & below(Self::PLACE_BITS)) as usize;
+        place..place + (self.0 >> 1 & below(Self::LENGTH_BITS)) as usize
+    }
+}
+
+impl BulkRow {
     /// Whether it takes back all that is known of the subscriber.
-    pub(super) empties: bool,
+    pub(super) fn empties(&self) -> bool {
+        self.order.0 & 1 == 1
+    }
+
+    fn spelling(&self) -> u8 {
+        self.order.spelling()
+    }
+
+    fn number(&self) -> Option<Number> {
+        (self.spelling() != ID).then_some(self.number)
+    }
 }
 
 /// The spellings in the order in which a bulk's rows are recorded: those that need no text are
 /// kept apart, so that their records hold none. Ids come last.
-pub(super) const SPELLINGS: [u8; 4] = [0, 1, 2, ID];
+pub(super) const SPELLINGS: [u8; 4] = [PLUS, DIGITS, TEXT, ID];
+const PLUS: u8 = 0;
+const DIGITS: u8 = 1;
+const TEXT: u8 = 2;
 const ID: u8 = 3;
+
+/// Stands in the rows of ids, where nobody looks at it.
+const ANY_NUMBER: u64 = 12_025_550_100;
+
+/// Rows that one thread works on at a time.
+const PIECE_ROWS: usize = 1 << 15;
 
 /// What the keys of ids begin from that have none before they are numbered: no journal is as long.
 const UNNUMBERED: u64 = 1 << 60;
@@ -91,53 +142,54 @@ impl Bulk {
 
     /// Adds a row. A spelling longer than [`TEXT_BYTES_MAX`] is cut; NUL is replaced.
     pub fn push(&mut self, number: Number, occurred_at: Timestamp, raw: &str) {
-        let mut row = self.row_of(Some(number), occurred_at);
-        match Spelling::of(number, raw) {
-            Spelling::Plus => {}
-            Spelling::Digits => row.spelling = 1,
+        self.push_spelled(number, occurred_at, Spelling::of(number, raw));
+    }
+
+    /// As [`Bulk::push`], when it is known how the number was written.
+    pub(crate) fn push_spelled(
+        &mut self,
+        number: Number,
+        occurred_at: Timestamp,
+        spelling: Spelling<'_>,
+    ) {
+        let arrival = self.rows.len();
+        let order = match spelling {
+            Spelling::Plus => Order::new(PLUS, arrival, 0),
+            Spelling::Digits => Order::new(DIGITS, arrival, 0),
             Spelling::Text(text) => {
-                row.spelling = 2;
                 let end = text.floor_char_boundary(TEXT_BYTES_MAX - 1);
                 let clean = text[..end].chars().map(|it| if it == '\0' { ' ' } else { it });
+                let begin = self.texts.len();
                 self.texts.extend(clean);
-                row.text_bytes = (self.texts.len() - row.text as usize) as u16;
+                let order = Order::new(TEXT, begin, self.texts.len() - begin);
+                // No two texts begin at the same place, even when they are empty.
+                self.texts.push('\n');
+                order
             }
-        }
-        self.rows.push(row);
+        };
+        let key = SubscriberKey::from_u64(0);
+        self.rows.push(BulkRow { key, number, occurred_at, order });
     }
 
     /// Adds a row of an id without a number.
     pub fn push_id(&mut self, id: &BusinessId, occurred_at: Timestamp) {
-        let mut row = self.row_of(None, occurred_at);
-        row.spelling = ID;
-        row.text_bytes = id.as_str().len() as u16;
+        let order = Order::new(ID, self.texts.len(), id.as_str().len());
+        let number = Number::from_e164(ANY_NUMBER).expect("it begins with a calling code");
         self.texts.push_str(id.as_str());
-        self.rows.push(row);
+        self.texts.push('\n');
+        let key = SubscriberKey::from_u64(0);
+        self.rows.push(BulkRow { key, number, occurred_at, order });
     }
 
     /// Adds a row that takes an import back; `empties` when nothing else is known of the
     /// subscriber.
     pub(super) fn push_retract(&mut self, address: &Address, at: Timestamp, empties: bool) {
         match address {
-            Address::Number(number) => self.push(*number, at, &number.to_string()),
+            Address::Number(number) => self.push_spelled(*number, at, Spelling::Plus),
             Address::Id(id) => self.push_id(id, at),
         }
         if let Some(row) = self.rows.last_mut() {
-            row.empties = empties;
-        }
-    }
-
-    /// A row that comes next, before its spelling is known.
-    fn row_of(&self, number: Option<Number>, occurred_at: Timestamp) -> BulkRow {
-        BulkRow {
-            key: SubscriberKey::from_u64(0),
-            number,
-            occurred_at,
-            text: self.texts.len() as u64,
-            arrival: self.rows.len() as u32,
-            text_bytes: 0,
-            spelling: 0,
-            empties: false,
+            row.order.0 |= u64::from(empties);
         }
     }
 
@@ -169,7 +221,7 @@ impl Bulk {
     }
 
     fn address(&self, row: &BulkRow) -> Address {
-        match row.number {
+        match row.number() {
             Some(number) => Address::Number(number),
             None => Address::Id(self.id(row)),
         }
@@ -180,8 +232,7 @@ impl Bulk {
     }
 
     fn text(&self, row: &BulkRow) -> &str {
-        let begin = row.text as usize;
-        &self.texts[begin..begin + usize::from(row.text_bytes)]
+        &self.texts[row.order.text()]
     }
 
     /// Empties it and keeps its memory.
@@ -202,36 +253,60 @@ impl Bulk {
     ) {
         let mut new_ids = HashMap::new();
         let mut rows = std::mem::take(&mut self.rows);
-        for row in rows.iter_mut().filter(|row| row.number.is_none()) {
+        for row in rows.iter_mut().filter(|row| row.number().is_none()) {
             let id = self.text(row);
             row.key = key_of_id(id).unwrap_or_else(|| {
                 let next = SubscriberKey::of_id(UNNUMBERED + new_ids.len() as u64);
                 *new_ids.entry(id).or_insert(next)
             });
         }
-        rows.par_iter_mut().for_each(|row| {
-            row.key = row.number.map_or(row.key, |number| fold(number, folding));
+        rows.par_iter_mut().with_min_len(PIECE_ROWS).for_each(|row| {
+            row.key = row.number().map_or(row.key, |number| fold(number, folding));
         });
-        rows.par_sort_unstable_by_key(|row| (row.key, row.spelling, row.arrival));
-        self.keys = rows.iter().map(|row| row.key).collect();
+        // One comparison of 128 bits, without a branch.
+        let place = |row: &BulkRow| u128::from(row.key.get()) << 64 | u128::from(row.order.0);
+        rows.par_sort_unstable_by_key(place);
+        let keys = rows.par_iter().with_min_len(PIECE_ROWS).map(|row| row.key);
+        keys.collect_into_vec(&mut self.keys);
         self.rows = rows;
     }
 
     /// Gives each row the sequence that it will get: all rows of the first spelling come first.
     /// An id that has no key yet gets that of its first row: these ids and keys.
     pub(super) fn number_from(&mut self, first: u64) -> Vec<(BusinessId, SubscriberKey)> {
+        let count = |rows: &[BulkRow]| {
+            let mut counts = [0; SPELLINGS.len()];
+            rows.iter().for_each(|row| counts[usize::from(row.spelling())] += 1);
+            counts
+        };
+        let counts: Vec<[usize; SPELLINGS.len()]> =
+            self.rows.par_chunks(PIECE_ROWS).map(count).collect();
+        self.spelled = [0; SPELLINGS.len()];
+        for counts in &counts {
+            self.spelled.iter_mut().zip(counts).for_each(|(all, count)| *all += count);
+        }
+        // Where the rows of each spelling go on, for each piece.
         let mut next = [first; SPELLINGS.len()];
         for spelling in 1..SPELLINGS.len() {
-            let before = SPELLINGS[spelling - 1];
-            let count = self.rows.iter().filter(|row| row.spelling == before).count() as u64;
-            next[spelling] = next[spelling - 1] + count;
+            next[spelling] = next[spelling - 1] + self.spelled[spelling - 1] as u64;
         }
-        let number = |row: &BulkRow| {
-            let next = &mut next[usize::from(row.spelling)];
-            *next += 1;
-            *next - 1
-        };
-        self.sequences = self.rows.iter().map(number).collect();
+        let begins = counts.iter().map(|counts| {
+            let begin = next;
+            next.iter_mut().zip(counts).for_each(|(next, &count)| *next += count as u64);
+            begin
+        });
+        let begins: Vec<[u64; SPELLINGS.len()]> = begins.collect();
+        self.sequences.clear();
+        self.sequences.resize(self.rows.len(), 0);
+        let pieces = self.sequences.par_chunks_mut(PIECE_ROWS);
+        let pieces = pieces.zip(self.rows.par_chunks(PIECE_ROWS)).zip(begins);
+        pieces.for_each(|((sequences, rows), mut next)| {
+            for (sequence, row) in sequences.iter_mut().zip(rows) {
+                let next = &mut next[usize::from(row.spelling())];
+                *sequence = *next;
+                *next += 1;
+            }
+        });
         let unnumbered = SubscriberKey::of_id(UNNUMBERED);
         let begin = self.keys.partition_point(|&key| key < unnumbered);
         let mut new_ids: Vec<(BusinessId, SubscriberKey)> = Vec::new();
@@ -262,10 +337,13 @@ impl Bulk {
         heads: &'a [u64],
     ) -> impl Iterator<Item = Vec<Row<'a>>> + 'a {
         let mut at = 0;
+        let mut left = self.spelled[usize::from(spelling)];
         std::iter::from_fn(move || {
-            let mut rows = Vec::new();
-            while at < self.rows.len() && rows.len() < RECORD_ROWS {
-                if self.rows[at].spelling == spelling {
+            let count = left.min(RECORD_ROWS);
+            left -= count;
+            let mut rows = Vec::with_capacity(count);
+            while rows.len() < count {
+                if self.rows[at].spelling() == spelling {
                     rows.push(self.row(at, heads[at]));
                 }
                 at += 1;
@@ -278,11 +356,11 @@ impl Bulk {
         let row = &self.rows[at];
         let follows = at > 0 && self.keys[at - 1] == self.keys[at];
         Row {
-            subject: row.number.map_or(Subject::Id(self.keys[at]), Subject::Number),
+            subject: row.number().map_or(Subject::Id(self.keys[at]), Subject::Number),
             occurred_at: row.occurred_at,
-            spelling: match row.spelling {
-                0 => Spelling::Plus,
-                1 => Spelling::Digits,
+            spelling: match row.spelling() {
+                PLUS => Spelling::Plus,
+                DIGITS => Spelling::Digits,
                 _ => Spelling::Text(self.text(row)),
             },
             previous: if follows { self.sequences[at - 1] } else { head },

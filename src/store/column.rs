@@ -6,7 +6,6 @@
 //! before it is answered from. Pages are bound to store, generation and place.
 
 use std::io::{self, Write};
-use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -198,6 +197,45 @@ impl From<io::Error> for CopyError {
     }
 }
 
+/// Goes over the entries of a column in their order.
+#[derive(Debug)]
+pub(super) struct Cursor<'a> {
+    column: &'a Column,
+    /// Position of the next entry.
+    at: u64,
+    /// The entries of the page from there on, and what is left of it behind them.
+    payload: &'a [u8],
+    /// Entries in it.
+    left: usize,
+}
+
+impl<'a> Cursor<'a> {
+    /// Before the first entry.
+    pub(super) fn new(column: &'a Column) -> Cursor<'a> {
+        Cursor { column, at: 0, payload: &[], left: 0 }
+    }
+
+    /// Leaves the next entry out.
+    pub(super) fn skip(&mut self) -> Result<(), ColumnDamage> {
+        self.take(1).map(drop)
+    }
+
+    /// The next entries, at most `count` and those of one page.
+    fn take(&mut self, count: u64) -> Result<&'a [u8], ColumnDamage> {
+        let width = self.column.width;
+        if self.left == 0 && width > 0 {
+            let in_page = PAYLOAD_BYTES / width;
+            self.payload = self.column.page(self.at as usize / in_page)?;
+            self.left = in_page;
+        }
+        let count = count.min(self.left as u64) as usize;
+        let (entries, rest) = self.payload.split_at(count * width);
+        (self.payload, self.left) = (rest, self.left - count);
+        self.at += count as u64;
+        Ok(entries)
+    }
+}
+
 /// Writes a column of a known number of entries.
 #[derive(Debug)]
 pub(super) struct ColumnWriter<W> {
@@ -206,7 +244,9 @@ pub(super) struct ColumnWriter<W> {
     width: usize,
     base: i64,
     left: u64,
+    /// One page, and room behind it so that an entry is written as eight bytes.
     page: Vec<u8>,
+    filled: usize,
     pages: usize,
 }
 
@@ -234,8 +274,13 @@ impl<W: Write> ColumnWriter<W> {
         };
         header.checksum = U64::new(header_checksum(&header));
         out.write_all(header.as_bytes())?;
-        let page = Vec::with_capacity(PAYLOAD_BYTES);
-        Ok(ColumnWriter { out, identity, width, base, left: entries, page, pages: 0 })
+        let page = vec![0; PAGE_BYTES + size_of::<u64>()];
+        Ok(ColumnWriter { out, identity, width, base, left: entries, page, filled: 0, pages: 0 })
+    }
+
+    /// Whether every entry is the base, so that none takes any room.
+    pub(super) fn is_uniform(&self) -> bool {
+        self.width == 0
     }
 
     /// Writes the next entry.
@@ -243,61 +288,68 @@ impl<W: Write> ColumnWriter<W> {
         self.left = self.left.checked_sub(1).expect("no more entries than were announced");
         let entry = value.wrapping_sub(self.base) as u64;
         assert!(self.width == 8 || entry >> (8 * self.width) == 0, "within the bounds");
-        if self.page.len() + self.width > PAYLOAD_BYTES {
+        if self.filled + self.width > PAYLOAD_BYTES {
             self.end_page()?;
         }
-        self.page.extend_from_slice(&entry.to_le_bytes()[..self.width]);
+        self.page[self.filled..][..size_of::<u64>()].copy_from_slice(&entry.to_le_bytes());
+        self.filled += self.width;
         Ok(())
     }
 
-    /// Writes entries of another column: page by page, which costs little more than copying.
-    pub(super) fn copy(&mut self, old: &Column, range: Range<u64>) -> Result<(), CopyError> {
-        if old.width == 0 {
-            return Ok(range.into_iter().try_for_each(|_| self.push(old.base))?);
+    /// Writes the base, as often as entries are left.
+    pub(super) fn fill(&mut self) {
+        assert!(self.is_uniform(), "entries that take room are pushed");
+        self.left = 0;
+    }
+
+    /// Writes the next `count` entries of another column: page by page, which costs little more
+    /// than copying.
+    pub(super) fn copy(&mut self, old: &mut Cursor<'_>, count: u64) -> Result<(), CopyError> {
+        let (width, base) = (old.column.width, old.column.base);
+        if width == 0 {
+            return Ok((0..count).try_for_each(|_| self.push(base))?);
         }
-        let in_page = PAYLOAD_BYTES / old.width;
-        let (mut at, end) = (range.start as usize, range.end as usize);
-        while at < end {
-            let payload = old.page(at / in_page).map_err(CopyError::Old)?;
-            let first = at % in_page;
-            let count = (in_page - first).min(end - at);
-            let entries = &payload[first * old.width..(first + count) * old.width];
-            if (old.width, old.base) == (self.width, self.base) {
+        let end = old.at + count;
+        while old.at < end {
+            let entries = old.take(end - old.at).map_err(CopyError::Old)?;
+            if (width, base) == (self.width, self.base) {
                 self.push_same(entries)?;
             } else {
-                for entry in entries.chunks_exact(old.width) {
-                    self.push(old.value(entry))?;
+                for entry in entries.chunks_exact(width) {
+                    self.push(old.column.value(entry))?;
                 }
             }
-            at += count;
         }
         Ok(())
     }
 
     fn push_same(&mut self, mut entries: &[u8]) -> io::Result<()> {
-        self.left = self
-            .left
-            .checked_sub((entries.len() / self.width) as u64)
-            .expect("no more entries than were announced");
-        while !entries.is_empty() {
-            let room = (PAYLOAD_BYTES - self.page.len()) / self.width * self.width;
-            if room == 0 {
-                self.end_page()?;
-                continue;
-            }
-            let (now, later) = entries.split_at(room.min(entries.len()));
-            self.page.extend_from_slice(now);
+        // Between two changed keys there are few entries, mostly in one page.
+        if entries.len() > PAYLOAD_BYTES - self.filled {
+            let room = (PAYLOAD_BYTES - self.filled) / self.width * self.width;
+            let (now, later) = entries.split_at(room);
+            self.put_same(now);
+            self.end_page()?;
             entries = later;
         }
+        self.put_same(entries);
         Ok(())
     }
 
+    /// Writes entries of this column's width and base for which the page has room.
+    fn put_same(&mut self, entries: &[u8]) {
+        let count = (entries.len() / self.width) as u64;
+        self.left = self.left.checked_sub(count).expect("no more entries than were announced");
+        self.page[self.filled..][..entries.len()].copy_from_slice(entries);
+        self.filled += entries.len();
+    }
+
     fn end_page(&mut self) -> io::Result<()> {
-        self.page.resize(PAYLOAD_BYTES, 0);
-        let checksum = self.identity.page_checksum(self.pages, &self.page);
-        self.out.write_all(&self.page)?;
-        self.out.write_all(&checksum.to_le_bytes())?;
-        self.page.clear();
+        self.page[self.filled..PAYLOAD_BYTES].fill(0);
+        let checksum = self.identity.page_checksum(self.pages, &self.page[..PAYLOAD_BYTES]);
+        self.page[PAYLOAD_BYTES..PAGE_BYTES].copy_from_slice(&checksum.to_le_bytes());
+        self.out.write_all(&self.page[..PAGE_BYTES])?;
+        self.filled = 0;
         self.pages += 1;
         Ok(())
     }
@@ -305,7 +357,7 @@ impl<W: Write> ColumnWriter<W> {
     /// Writes the last page.
     pub(super) fn finish(mut self) -> io::Result<W> {
         assert_eq!(self.left, 0, "as many entries as were announced");
-        if !self.page.is_empty() {
+        if self.filled > 0 {
             self.end_page()?;
         }
         Ok(self.out)
@@ -348,7 +400,7 @@ mod tests {
         assert_eq!(column.get(4999), Ok(-7));
         let mut writer = ColumnWriter::new(Vec::new(), IDENTITY, 3, (-9, 1)).unwrap();
         writer.push(-9).unwrap();
-        writer.copy(&column, 10..12).unwrap();
+        writer.copy(&mut Cursor::new(&column), 2).unwrap();
         let copied = Mapped::from_vec(writer.finish().unwrap());
         assert_eq!(Column::open(copied, IDENTITY, 3).unwrap().get(2), Ok(-7));
     }

@@ -5,6 +5,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
 use super::column::ColumnIdentity;
 use super::erase::Gone;
@@ -13,7 +15,7 @@ use super::generation::{self, Generation};
 use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::linked::Pool;
-use super::manifest::Manifest;
+use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::ProfileId;
 use super::reader::load;
 use super::standing::{Decided, Standing, decide};
@@ -465,50 +467,117 @@ impl Core {
     ) -> Result<BulkReport, WriteError> {
         let after = self.journal.journal().sequence();
         let mut report = BulkReport::default();
-        report.already += self.drop_recorded_before(details, bulk)?;
+        let repeated = self.drop_recorded_before(details, bulk)?;
         bulk.sort(self.manifest.folding(), |id| self.standings.key_of_id(id));
-        let heads = self.standings.heads(&bulk.keys)?;
-        for (id, key) in bulk.number_from(after + 1) {
-            self.standings.learn(id, key);
-        }
+        let heads = self.heads(&bulk.keys)?;
+        let new_ids = bulk.number_from(after + 1);
         let mut named = details.clone();
         if named.batch == Details::NEW_BATCH {
             named.batch = after + 1;
         }
         let details = &named;
         report.batch = Some(named.batch).filter(|&batch| batch != 0 && !bulk.is_empty());
-        for spelling in SPELLINGS {
-            for rows in bulk.rows_spelled(spelling, &heads) {
-                self.append(details, received_at, &rows)?;
-            }
-        }
-        let is_large = bulk.rows.len() as u64 >= self.limits.compact_after_events;
-        if sync || is_large {
-            self.journal.sync()?;
-        }
         let opt_out = Fact::new(details, after + 1, Timestamp::default(), received_at)?;
-        let changes = self.changes_of(bulk, &heads, &opt_out, &mut report)?;
-        report.sequence = self.journal.journal().sequence();
+        let is_large = bulk.rows.len() as u64 >= self.limits.compact_after_events;
+        let early = match is_large {
+            true => self.changes_of(bulk, &heads, &opt_out, &mut report, Journaled::NotYet)?,
+            false => None,
+        };
+        let early = match early {
+            Some(changes) => Some(merge_changes(self.standings.changes()?, changes)),
+            None => None,
+        };
+        for (id, key) in new_ids {
+            self.standings.learn(id, key);
+        }
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
-        if is_large {
-            let changes = merge_changes(self.standings.changes()?, changes);
-            self.fold(&changes, &Gone::default(), report.sequence, received_at)?;
+        if let Some(changes) = early {
+            self.append_and_fold(details, received_at, bulk, &heads, &changes)?;
         } else {
-            self.take_in(after)?;
+            self.append_rows(details, received_at, bulk, &heads)?;
+            if sync || is_large {
+                self.journal.sync()?;
+            }
+            let changes =
+                self.changes_of(bulk, &heads, &opt_out, &mut report, Journaled::Already)?;
+            let changes = changes.expect("every history is in the journal");
+            if is_large {
+                let changes = merge_changes(self.standings.changes()?, changes);
+                self.fold(&changes, &Gone::default(), self.sequence(), received_at)?;
+            } else {
+                self.take_in(after)?;
+            }
         }
+        report.already += repeated;
+        report.sequence = self.sequence();
         Ok(report)
     }
 
-    /// How the subscribers of a bulk stand now that its rows are in the journal; counts the rows.
-    /// All rows are the same opt-out, or the same retract, but for person and moment.
+    /// Writes a list to the journal and, beside it, the generation into which it is folded: that
+    /// is published only after the journal is durable.
+    fn append_and_fold(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        bulk: &Bulk,
+        heads: &[u64],
+        changes: &[(SubscriberKey, Standing)],
+    ) -> Result<(), WriteError> {
+        let gone = Gone::default();
+        let (disk, manifest, standings) =
+            (self.disk.clone(), self.manifest.clone(), self.standings.clone());
+        let (appended, files) = rayon::join(
+            || {
+                self.append_rows(details, received_at, bulk, heads)?;
+                self.journal.sync().map_err(WriteError::from)
+            },
+            || GenerationFiles::write(&*disk, &manifest, &standings, changes, &gone),
+        );
+        // What is left of the generation then is removed by the next writer: which segments the
+        // manifest names may be unknown now.
+        appended?;
+        self.adopt_generation(files, &gone, self.sequence(), received_at)
+    }
+
+    /// Writes the rows of a sorted and numbered list to the journal.
+    fn append_rows(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        bulk: &Bulk,
+        heads: &[u64],
+    ) -> Result<(), WriteError> {
+        for spelling in SPELLINGS {
+            for rows in bulk.rows_spelled(spelling, heads) {
+                self.append(details, received_at, &rows)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sequences of each key's newest event, 0 for keys without one.
+    fn heads(&self, keys: &[SubscriberKey]) -> Result<Vec<u64>, StoreError> {
+        const PIECE: usize = 1 << 16;
+        if self.sequence() == 0 {
+            return Ok(vec![0; keys.len()]);
+        }
+        let pieces = keys.par_chunks(PIECE).map(|keys| self.standings.heads(keys));
+        Ok(pieces.collect::<Result<Vec<_>, _>>()?.concat())
+    }
+
+    /// How the subscribers of a bulk stand once its rows are in the journal; counts the rows. All
+    /// rows are the same opt-out, or the same retract, but for person and moment. `None`, and
+    /// nothing counted, when they have to be in the journal first: somebody's history decides.
     fn changes_of(
         &mut self,
         bulk: &Bulk,
         heads: &[u64],
         opt_out: &Fact,
         report: &mut BulkReport,
-    ) -> Result<Vec<(SubscriberKey, Standing)>, WriteError> {
+        journaled: Journaled,
+    ) -> Result<Option<Vec<(SubscriberKey, Standing)>>, WriteError> {
+        let (mut added, mut already) = (0, 0);
         let mut changes = Vec::with_capacity(bulk.keys.len());
         // Those who are not in the bulk, but linked with somebody who is.
         let mut linked = BTreeMap::new();
@@ -531,13 +600,14 @@ impl Core {
                 {
                     Standing { head, ..it }
                 }
-                Some(_) if bulk.rows[begin].empties => Standing {
+                Some(_) if bulk.rows[begin].empties() => Standing {
                     opted_out: false,
                     head,
                     since: head,
                     since_at,
                     profile: ProfileId::NOTHING,
                 },
+                Some(_) if journaled == Journaled::NotYet => return Ok(None),
                 Some(_) => {
                     let standings = &self.standings;
                     let head_of = |key| bulk.head(key).map_or_else(|| standings.head(key), Ok);
@@ -554,12 +624,13 @@ impl Core {
             };
             let was = before.map_or(ProfileId::NOTHING, |it| it.profile);
             let is_new = standing.opted_out && standing.profile != was;
-            report.added += u64::from(is_new);
-            report.already += rows.len() as u64 - u64::from(is_new);
+            added += u64::from(is_new);
+            already += rows.len() as u64 - u64::from(is_new);
             changes.push((rows[0], standing));
             begin = end;
         }
-        Ok(merge_changes(linked.into_iter().collect(), changes))
+        (report.added, report.already) = (added, already);
+        Ok(Some(merge_changes(linked.into_iter().collect(), changes)))
     }
 
     /// Leaves out rows that were recorded under the same message id; their number.
@@ -619,25 +690,29 @@ impl Core {
         sequence: u64,
         now: Timestamp,
     ) -> Result<(), WriteError> {
-        let mut next = self.manifest.clone();
-        next.generation += 1;
-        next.sequence = sequence;
-        let store = self.manifest.store_id().unwrap_or_default();
-        let identity = ColumnIdentity { store, generation: next.generation };
-        let old = self.standings.generation.clone();
-        let written =
-            generation::write(&*self.disk, &old, changes, self.standings.profiles(), identity);
-        if written.is_err() {
+        let (manifest, standings) = (&self.manifest, &self.standings);
+        let files = GenerationFiles::write(&*self.disk, manifest, standings, changes, gone);
+        self.adopt_generation(files, gone, sequence, now)
+    }
+
+    /// Goes over to the generation of these files, which is everything up to `sequence`.
+    fn adopt_generation(
+        &mut self,
+        files: Result<GenerationFiles, WriteError>,
+        gone: &Gone,
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        if files.is_err() {
             // Half a generation on a full disk is room that somebody waits for.
             let _ = self.remove_unfinished();
         }
-        let (layers, profiles) = written?;
-        (next.layers, next.profiles) = (layers, Some(profiles));
-        if self.standings.new_ids().len() > 0 || !gone.ids.is_empty() {
-            let new = self.standings.new_ids();
-            let ids = generation::write_ids(&*self.disk, &old.ids, new, &gone.ids, identity)?;
-            next.ids = Some(ids);
-        }
+        let files = files?;
+        let mut next = self.manifest.clone();
+        next.generation += 1;
+        next.sequence = sequence;
+        (next.layers, next.profiles) = (files.layers, Some(files.profiles));
+        next.ids = files.ids.or(next.ids);
         self.disk.sync_directory()?;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);
@@ -676,6 +751,43 @@ impl Core {
     pub(super) fn list_segments(&self, manifest: &mut Manifest) {
         manifest.sealed = self.journal.sealed().cloned().collect();
         manifest.active = self.journal.active_segment();
+    }
+}
+
+/// Whether the rows of a list are in the journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Journaled {
+    NotYet,
+    Already,
+}
+
+/// The files of the next generation, which no manifest names yet.
+struct GenerationFiles {
+    layers: Vec<LayerInfo>,
+    profiles: FileInfo,
+    /// None when no id came or went.
+    ids: Option<FileInfo>,
+}
+
+impl GenerationFiles {
+    fn write(
+        disk: &dyn Disk,
+        manifest: &Manifest,
+        standings: &Standings,
+        changes: &[(SubscriberKey, Standing)],
+        gone: &Gone,
+    ) -> Result<GenerationFiles, WriteError> {
+        let store = manifest.store_id().unwrap_or_default();
+        let identity = ColumnIdentity { store, generation: manifest.generation + 1 };
+        let old = &standings.generation;
+        let (layers, profiles) =
+            generation::write(disk, old, changes, standings.profiles(), identity)?;
+        let new = standings.new_ids();
+        let is_changed = new.len() > 0 || !gone.ids.is_empty();
+        let ids = is_changed
+            .then(|| generation::write_ids(disk, &old.ids, new, &gone.ids, identity))
+            .transpose()?;
+        Ok(GenerationFiles { layers, profiles, ids })
     }
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError};
+use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError, Cursor};
 use super::error::{StoreError, WriteError};
 use super::ids::Ids;
 use super::layout::{GenerationNames, ids_name};
@@ -332,46 +332,42 @@ struct LayerWriter<'a> {
     identity: ColumnIdentity,
 }
 
-/// Where a changed key stands in the old set.
+/// Where a changed key stands in the old set: how many members are below it, and in the lowest bit
+/// whether it is one itself.
 #[derive(Clone, Copy)]
-struct Place {
-    /// Members below it.
-    rank: u64,
-    is_member: bool,
+struct Place(u64);
+
+impl Place {
+    fn new(rank: u64, is_member: bool) -> Place {
+        Place(rank << 1 | u64::from(is_member))
+    }
+
+    fn rank(self) -> u64 {
+        self.0 >> 1
+    }
+
+    fn is_member(self) -> bool {
+        self.0 & 1 == 1
+    }
 }
 
 impl LayerWriter<'_> {
+    /// Files are made beside each other, so that one is written while another is synced.
     fn write(&self) -> Result<LayerInfo, WriteError> {
         let names = GenerationNames(self.identity.generation);
-        let (count, set) = self.write_set(&names.set(self.name))?;
-        let places = self.places();
-        let column = |name: &str, old: &Column, new: fn(&Standing) -> i64| {
-            self.write_column(name, count, &places, old, new)
-        };
-        let layer = self.layer;
-        let heads = column(&names.heads(self.name), &layer.heads, |it| it.head as i64)?;
-        let moments =
-            column(&names.moments(self.name), &layer.moments, |it| it.since_at.as_millis())?;
-        let differs = |(_, standing): &(SubscriberKey, Standing)| {
-            standing.opted_out == self.holds && standing.since != standing.head
-        };
-        let since = (layer.since.is_some() || self.changes.iter().any(differs))
-            .then(|| {
-                let old = layer.since.as_ref().unwrap_or(&layer.heads);
-                column(&names.since(self.name), old, |it| it.since as i64)
-            })
-            .transpose()?;
-        let profiles =
-            column(&names.profiles(self.name), &layer.profiles, |it| i64::from(it.profile.0))?;
+        let (set, columns) =
+            rayon::join(|| self.write_set(&names.set(self.name)), || self.write_columns(names));
+        let ((members, set), (count, [heads, moments, profiles], since)) = (set?, columns?);
+        assert_eq!(members, count, "an entry for each key");
         Ok(LayerInfo { name: self.name.to_owned(), count, set, heads, moments, since, profiles })
     }
 
     fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {
-        let changes: Vec<Change> = self
-            .changes
-            .iter()
-            .map(|&(key, standing)| Change { key, present: standing.opted_out == self.holds })
-            .collect();
+        let change = |&(key, standing): &(SubscriberKey, Standing)| Change {
+            key,
+            present: standing.opted_out == self.holds,
+        };
+        let changes: Vec<Change> = self.changes.iter().map(change).collect();
         let mut out = self.create(name)?;
         let summary = merge(&self.layer.set, &changes, &mut out).map_err(|error| match error {
             SnapshotError::Write { source, .. } => self.failed(name, source),
@@ -380,6 +376,42 @@ impl LayerWriter<'_> {
             }
         })?;
         Ok((summary.len, out.finish(name)?))
+    }
+
+    /// How many entries each column has, the three that there always are (heads, moments and
+    /// profiles), and that of the first events.
+    fn write_columns(
+        &self,
+        names: GenerationNames,
+    ) -> Result<(u64, [FileInfo; 3], Option<FileInfo>), WriteError> {
+        let places = self.places();
+        let gone = places.iter().filter(|place| place.is_member()).count() as u64;
+        let count = self.layer.set.len() - gone + self.held().count() as u64;
+        let column = |name: String, old: &Column, new: fn(&Standing) -> i64| {
+            self.write_column(&name, count, &places, old, new)
+        };
+        let layer = self.layer;
+        let of_layer = self.name;
+        let heads = || column(names.heads(of_layer), &layer.heads, |it| it.head as i64);
+        let moments =
+            || column(names.moments(of_layer), &layer.moments, |it| it.since_at.as_millis());
+        let since = || {
+            let is_needed = layer.since.is_some() || self.held().any(|it| it.since != it.head);
+            let old = layer.since.as_ref().unwrap_or(&layer.heads);
+            let name = names.since(of_layer);
+            is_needed.then(|| column(name, old, |it| it.since as i64)).transpose()
+        };
+        let profiles =
+            || column(names.profiles(of_layer), &layer.profiles, |it| i64::from(it.profile.0));
+        let ((heads, moments), (since, profiles)) =
+            rayon::join(|| rayon::join(heads, moments), || rayon::join(since, profiles));
+        Ok((count, [heads?, moments?, profiles?], since?))
+    }
+
+    /// How those stand whom this layer holds, of the changed ones.
+    fn held(&self) -> impl Iterator<Item = &Standing> {
+        let standings = self.changes.iter().map(|(_, standing)| standing);
+        standings.filter(|standing| standing.opted_out == self.holds)
     }
 
     /// The place of every changed key in the old set: few are searched, many are met on a walk
@@ -392,18 +424,20 @@ impl LayerWriter<'_> {
                 .changes
                 .iter()
                 .map(|(key, _)| match set.position(*key) {
-                    Some(rank) => Place { rank, is_member: true },
-                    None => Place { rank: set.rank(*key), is_member: false },
+                    Some(rank) => Place::new(rank, true),
+                    None => Place::new(set.rank(*key), false),
                 })
                 .collect();
         }
-        let mut members = set.iter().peekable();
+        let mut members = set.iter();
+        let mut member = members.next();
         let mut rank = 0;
         let mut place = |(key, _): &(SubscriberKey, Standing)| {
-            while members.next_if(|member| member < key).is_some() {
+            while member.is_some_and(|member| member < *key) {
+                member = members.next();
                 rank += 1;
             }
-            Place { rank, is_member: members.peek() == Some(key) }
+            Place::new(rank, member == Some(*key))
         };
         self.changes.iter().map(&mut place).collect()
     }
@@ -417,29 +451,41 @@ impl LayerWriter<'_> {
         old: &Column,
         new: fn(&Standing) -> i64,
     ) -> Result<FileInfo, WriteError> {
+        let damaged = |at| WriteError::from(self.layer.damaged_column(old, at));
+        let output = |source| self.failed(name, source);
         let failed = |error| match error {
-            CopyError::Output(source) => self.failed(name, source),
-            CopyError::Old(at) => self.layer.damaged_column(old, at).into(),
+            CopyError::Output(source) => output(source),
+            CopyError::Old(at) => damaged(at),
         };
-        let out = self.create(name)?;
-        let held = self.changes.iter().filter(|(_, standing)| standing.opted_out == self.holds);
-        let bounds = held
-            .map(|(_, standing)| (new(standing), new(standing)))
+        let bounds = self
+            .held()
+            .map(|standing| (new(standing), new(standing)))
             .chain(old.bounds())
             .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
             .unwrap_or_default();
-        let mut column = ColumnWriter::new(out, self.identity, count, bounds)
-            .map_err(|source| self.failed(name, source))?;
+        let out = self.create(name)?;
+        let mut column = ColumnWriter::new(out, self.identity, count, bounds).map_err(output)?;
+        if column.is_uniform() {
+            column.fill();
+            return column.finish().map_err(output)?.finish(name);
+        }
+        let mut entries = Cursor::new(old);
         let mut copied = 0;
         for ((_, standing), place) in self.changes.iter().zip(places) {
-            column.copy(old, copied..place.rank).map_err(failed)?;
-            copied = place.rank + u64::from(place.is_member);
+            if place.rank() > copied {
+                column.copy(&mut entries, place.rank() - copied).map_err(failed)?;
+                copied = place.rank();
+            }
+            if place.is_member() {
+                entries.skip().map_err(damaged)?;
+                copied += 1;
+            }
             if standing.opted_out == self.holds {
-                column.push(new(standing)).map_err(|source| self.failed(name, source))?;
+                column.push(new(standing)).map_err(output)?;
             }
         }
-        column.copy(old, copied..self.layer.set.len()).map_err(failed)?;
-        column.finish().map_err(|source| self.failed(name, source))?.finish(name)
+        column.copy(&mut entries, self.layer.set.len() - copied).map_err(failed)?;
+        column.finish().map_err(output)?.finish(name)
     }
 
     fn failed(&self, name: &str, error: std::io::Error) -> WriteError {
