@@ -582,6 +582,8 @@ impl Core {
         // Those who are not in the bulk, but linked with somebody who is.
         let mut linked = BTreeMap::new();
         let profile = self.standings.place_alone(opt_out);
+        // Nearly everybody of a list that comes again has the same profile.
+        let mut said_nothing: Option<(ProfileId, bool)> = None;
         let mut begin = 0;
         for rows in bulk.keys.chunk_by(|one, other| one == other) {
             let end = begin + rows.len();
@@ -591,15 +593,17 @@ impl Core {
                 0 => None,
                 _ => self.standings.standing(rows[0])?,
             };
+            if let Some(it) =
+                before.filter(|it| said_nothing.is_none_or(|said| said.0 != it.profile))
+            {
+                let nothing = opt_out.action == Action::OptOut
+                    && it.opted_out
+                    && self.standings.says_nothing(opt_out, it.profile);
+                said_nothing = Some((it.profile, nothing));
+            }
             let standing = match before {
                 None => Standing { opted_out: true, head, since, since_at, profile },
-                Some(it)
-                    if opt_out.action == Action::OptOut
-                        && it.opted_out
-                        && self.standings.says_nothing(opt_out, it.profile) =>
-                {
-                    Standing { head, ..it }
-                }
+                Some(it) if said_nothing.is_some_and(|said| said.1) => Standing { head, ..it },
                 Some(_) if bulk.rows[begin].empties() => Standing {
                     opted_out: false,
                     head,
