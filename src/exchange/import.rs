@@ -330,6 +330,7 @@ struct ReadRows {
 /// A row with one number.
 struct Single {
     number: Number,
+    key: SubscriberKey,
     occurred_at: Timestamp,
     written: Written,
     /// The place of its labels.
@@ -438,7 +439,8 @@ impl<'a> CellReader<'a> {
                         Written::Text(begin..out.texts.len() as u32)
                     }
                 };
-                out.single.push(Single { number, occurred_at, written, labels: labels as u32 });
+                let (key, labels) = (recipient.key, labels as u32);
+                out.single.push(Single { number, key, occurred_at, written, labels });
                 return Ok(time_is_readable);
             }
             (Err(Reason::BusinessScopedId), Some(id)) => {
@@ -575,7 +577,7 @@ impl Job<'_> {
             *report.invalid_reasons.entry(row.reason).or_default() += 1;
             invalid.write_row(row)?;
         }
-        for Single { number, occurred_at, written, labels } in rows.single {
+        for Single { number, key, occurred_at, written, labels } in rows.single {
             let spelling = match written {
                 Written::Plus => Spelling::Plus,
                 Written::Digits => Spelling::Digits,
@@ -584,7 +586,7 @@ impl Job<'_> {
                 }
             };
             let labels = rows.labels.get(labels as usize);
-            self.sink.gathered.push(labels, number, occurred_at, spelling);
+            self.sink.gathered.push(labels, number, Some(key), occurred_at, spelling);
         }
         for (id, occurred_at, labels) in &rows.ids {
             self.sink.gathered.push_id(rows.labels.get(*labels), id, *occurred_at);
@@ -703,7 +705,7 @@ impl<'a> Sink<'a> {
                     && let Some((number, at, raw, place)) = numbers.next()
                 {
                     let spelling = Spelling::of(*number, raw);
-                    self.gathered.push(labels.get(*place), *number, *at, spelling);
+                    self.gathered.push(labels.get(*place), *number, None, *at, spelling);
                     added.push(self.record()?.0 > 0);
                 }
                 let event = |(number, occurred_at, raw, place): &ReadNumber| NewEvent {

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use crate::event::Details;
 use crate::journal::Spelling;
-use crate::number::{BusinessId, Number};
+use crate::number::{BusinessId, Number, SubscriberKey};
 use crate::store::Bulk;
 use crate::time::Timestamp;
 
@@ -95,13 +95,14 @@ impl Gathered {
         &mut self,
         labels: &Labels,
         number: Number,
+        key: Option<SubscriberKey>,
         at: Timestamp,
         spelling: Spelling<'_>,
     ) {
         if let Spelling::Text(text) = spelling {
             self.text_bytes += text.len();
         }
-        self.bulk_of(labels).push_spelled(number, at, spelling);
+        self.bulk_of(labels).push_read(number, key, at, spelling);
     }
 
     /// Adds a row of an id without a number.

@@ -37,9 +37,29 @@ where
     B: AsRef<[u8]>,
     W: Write + ?Sized,
 {
-    if let Some(index) = changes.windows(2).position(|pair| pair[0].key >= pair[1].key) {
+    merge_with(old, changes, |&change| change, out)
+}
+
+/// As [`merge`], with the changes told by what the caller has, which then needs no copy of it.
+///
+/// # Errors
+///
+/// As [`merge`].
+pub(crate) fn merge_with<B, W, T>(
+    old: &View<B>,
+    told: &[T],
+    change: impl Fn(&T) -> Change,
+    out: &mut W,
+) -> Result<Summary, SnapshotError>
+where
+    B: AsRef<[u8]>,
+    W: Write + ?Sized,
+{
+    let keys = |pair: &[T]| (change(&pair[0]).key, change(&pair[1]).key);
+    if let Some(index) = told.windows(2).map(keys).position(|(one, next)| one >= next) {
         return Err(SnapshotError::NotAscending { index: index as u64 + 1 });
     }
+    let changes = Changes { told, change: &change };
     let mut lows = Vec::new();
     let (plan, added, removed) = make_plan(old, changes, &mut lows);
     let mut output = Output::new(out);
@@ -70,10 +90,37 @@ where
     Ok(Summary { added, removed, ..summarize(&plan, output.finish()?) })
 }
 
+/// Changes, told by what the caller has.
+struct Changes<'a, T, F> {
+    told: &'a [T],
+    change: &'a F,
+}
+
+impl<T, F> Clone for Changes<'_, T, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T, F> std::marker::Copy for Changes<'_, T, F> {}
+
+impl<T, F: Fn(&T) -> Change> Changes<'_, T, F> {
+    fn iter(&self) -> impl Iterator<Item = Change> {
+        self.told.iter().map(self.change)
+    }
+
+    /// Takes `count` off the front.
+    fn take(&mut self, count: usize) -> Self {
+        let (now, later) = self.told.split_at(count);
+        self.told = later;
+        Changes { told: now, ..*self }
+    }
+}
+
 /// What to write, and how many members come and go.
-fn make_plan<B: AsRef<[u8]>>(
+fn make_plan<B: AsRef<[u8]>, T, F: Fn(&T) -> Change>(
     old: &View<B>,
-    changes: &[Change],
+    changes: Changes<'_, T, F>,
     lows: &mut Vec<u16>,
 ) -> (Vec<Planned>, u64, u64) {
     let mut plan = Vec::with_capacity(old.directory().containers());
@@ -93,17 +140,17 @@ fn make_plan<B: AsRef<[u8]>>(
 }
 
 /// One container, old or new, and what is to change in it.
-struct Step<'a> {
+struct Step<'a, T, F> {
     /// All but the low 16 bits of its members, shifted down.
     key: u64,
     old: Option<usize>,
-    changes: &'a [Change],
+    changes: Changes<'a, T, F>,
 }
 
-impl Step<'_> {
+impl<T, F: Fn(&T) -> Change> Step<'_, T, F> {
     /// Where the container can be copied from, when nothing is to change in it.
     fn unchanged<B: AsRef<[u8]>>(&self, old: &View<B>) -> Option<(Range<usize>, Shape)> {
-        if self.changes.is_empty() { old.directory().stored(self.old?) } else { None }
+        if self.changes.told.is_empty() { old.directory().stored(self.old?) } else { None }
     }
 
     /// Leaves the new members in `lows`; how many are new, and how many are gone.
@@ -113,7 +160,7 @@ impl Step<'_> {
         let mut members = old_body.map(|body: Body<'_>| body.members_from(0)).into_iter().flatten();
         let mut member = members.next();
         let (mut added, mut removed) = (0, 0);
-        for change in self.changes {
+        for change in self.changes.iter() {
             let low = change.key.get() as u16;
             while let Some(below) = member.filter(|&member| member < low) {
                 lows.push(below);
@@ -136,15 +183,15 @@ impl Step<'_> {
 }
 
 /// All containers, old and new, ascending.
-struct Steps<'a, B> {
+struct Steps<'a, B, T, F> {
     old: &'a View<B>,
     next_old: usize,
     bucket: usize,
-    changes: &'a [Change],
+    changes: Changes<'a, T, F>,
 }
 
-impl<'a, B: AsRef<[u8]>> Steps<'a, B> {
-    fn new(old: &'a View<B>, changes: &'a [Change]) -> Steps<'a, B> {
+impl<'a, B: AsRef<[u8]>, T, F> Steps<'a, B, T, F> {
+    fn new(old: &'a View<B>, changes: Changes<'a, T, F>) -> Steps<'a, B, T, F> {
         Steps { old, next_old: 0, bucket: 0, changes }
     }
 
@@ -160,12 +207,12 @@ impl<'a, B: AsRef<[u8]>> Steps<'a, B> {
     }
 }
 
-impl<'a, B: AsRef<[u8]>> Iterator for Steps<'a, B> {
-    type Item = Step<'a>;
+impl<'a, B: AsRef<[u8]>, T, F: Fn(&T) -> Change> Iterator for Steps<'a, B, T, F> {
+    type Item = Step<'a, T, F>;
 
-    fn next(&mut self) -> Option<Step<'a>> {
+    fn next(&mut self) -> Option<Step<'a, T, F>> {
         let old_key = self.next_old_key();
-        let change_key = self.changes.first().map(|change| change.key.get() >> 16);
+        let change_key = self.changes.iter().next().map(|change| change.key.get() >> 16);
         let key = match (old_key, change_key) {
             (Some(old), Some(change)) => old.min(change),
             (old, change) => old.or(change)?,
@@ -177,8 +224,7 @@ impl<'a, B: AsRef<[u8]>> Iterator for Steps<'a, B> {
         } else {
             0
         };
-        let (changes, rest) = self.changes.split_at(count);
-        self.changes = rest;
+        let changes = self.changes.take(count);
         Some(Step { key, old, changes })
     }
 }

@@ -26,6 +26,7 @@ mod writer;
 pub use difference::{Differences, differences};
 pub use error::{Damage, Part, SnapshotError};
 pub use iter::Iter;
+pub(crate) use merge::merge_with;
 pub use merge::{Change, merge};
 pub use view::View;
 pub use writer::{Summary, write_sorted};

@@ -123,6 +123,9 @@ const ID: u8 = 3;
 /// Stands in the rows of ids, where nobody looks at it.
 const ANY_NUMBER: u64 = 12_025_550_100;
 
+/// The key of a row before it is known; nobody's.
+const UNKNOWN: SubscriberKey = SubscriberKey::from_u64(0);
+
 /// Rows that one thread works on at a time.
 const PIECE_ROWS: usize = 1 << 15;
 
@@ -142,13 +145,15 @@ impl Bulk {
 
     /// Adds a row. A spelling longer than [`TEXT_BYTES_MAX`] is cut; NUL is replaced.
     pub fn push(&mut self, number: Number, occurred_at: Timestamp, raw: &str) {
-        self.push_spelled(number, occurred_at, Spelling::of(number, raw));
+        self.push_read(number, None, occurred_at, Spelling::of(number, raw));
     }
 
-    /// As [`Bulk::push`], when it is known how the number was written.
-    pub(crate) fn push_spelled(
+    /// As [`Bulk::push`], when it is known how the number was written, and perhaps its key under
+    /// the folding of the store.
+    pub(crate) fn push_read(
         &mut self,
         number: Number,
+        key: Option<SubscriberKey>,
         occurred_at: Timestamp,
         spelling: Spelling<'_>,
     ) {
@@ -167,7 +172,7 @@ impl Bulk {
                 order
             }
         };
-        let key = SubscriberKey::from_u64(0);
+        let key = key.unwrap_or(UNKNOWN);
         self.rows.push(BulkRow { key, number, occurred_at, order });
     }
 
@@ -177,7 +182,7 @@ impl Bulk {
         let number = Number::from_e164(ANY_NUMBER).expect("it begins with a calling code");
         self.texts.push_str(id.as_str());
         self.texts.push('\n');
-        let key = SubscriberKey::from_u64(0);
+        let key = UNKNOWN;
         self.rows.push(BulkRow { key, number, occurred_at, order });
     }
 
@@ -185,7 +190,7 @@ impl Bulk {
     /// subscriber.
     pub(super) fn push_retract(&mut self, address: &Address, at: Timestamp, empties: bool) {
         match address {
-            Address::Number(number) => self.push_spelled(*number, at, Spelling::Plus),
+            Address::Number(number) => self.push_read(*number, None, at, Spelling::Plus),
             Address::Id(id) => self.push_id(id, at),
         }
         if let Some(row) = self.rows.last_mut() {
@@ -261,7 +266,9 @@ impl Bulk {
             });
         }
         rows.par_iter_mut().with_min_len(PIECE_ROWS).for_each(|row| {
-            row.key = row.number().map_or(row.key, |number| fold(number, folding));
+            if row.key == UNKNOWN {
+                row.key = fold(row.number, folding);
+            }
         });
         // One comparison of 128 bits, without a branch.
         let place = |row: &BulkRow| u128::from(row.key.get()) << 64 | u128::from(row.order.0);

@@ -22,7 +22,7 @@ use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
 use crate::number::{BusinessId, SubscriberKey};
-use crate::snapshot::{Change, SnapshotError, View, merge};
+use crate::snapshot::{Change, SnapshotError, View, merge_with};
 use crate::time::Timestamp;
 
 /// The layers, by the names of their files.
@@ -367,9 +367,9 @@ impl LayerWriter<'_> {
             key,
             present: standing.opted_out == self.holds,
         };
-        let changes: Vec<Change> = self.changes.iter().map(change).collect();
         let mut out = self.create(name)?;
-        let summary = merge(&self.layer.set, &changes, &mut out).map_err(|error| match error {
+        let merged = merge_with(&self.layer.set, self.changes, change, &mut out);
+        let summary = merged.map_err(|error| match error {
             SnapshotError::Write { source, .. } => self.failed(name, source),
             source => {
                 WriteError::Generation { file: self.disk.path_of(name), source: Box::new(source) }
