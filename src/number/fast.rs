@@ -25,8 +25,13 @@ pub(super) struct Answer {
 /// Reads a cell if it is written in a common way; `None` says nothing about the cell.
 #[inline]
 pub(super) fn read(input: &[u8], region: Option<Region>) -> Option<Answer> {
-    let lexed = plain(input).or_else(|| lex(input))?;
-    let digits = lexed.digits.get(..lexed.count)?;
+    // Filled in place: to move it costs more than to fill it.
+    let mut digits = [0; DIGITS_MAX];
+    let lexed = match plain(input, &mut digits) {
+        Some(lexed) => lexed,
+        None => lex(input, &mut digits)?,
+    };
+    let digits = digits.get(..lexed.count)?;
     match region {
         Some(region) if !lexed.plus => at_home(digits, lexed.value, region),
         _ => international(digits, lexed.value),
@@ -34,8 +39,10 @@ pub(super) fn read(input: &[u8], region: Option<Region>) -> Option<Answer> {
 }
 
 /// Digits as they stand in a cell.
+type Digits = [u8; DIGITS_MAX];
+
+/// What the digits of a cell are.
 struct Lexed {
-    digits: [u8; DIGITS_MAX],
     count: usize,
     value: u64,
     plus: bool,
@@ -69,7 +76,7 @@ static CLASSES: [u8; 256] = {
 /// [`lex`] of eight digits or more with nothing but a plus before them, eight at once: two words
 /// that overlap hold them all.
 #[inline]
-fn plain(input: &[u8]) -> Option<Lexed> {
+fn plain(input: &[u8], digits: &mut Digits) -> Option<Lexed> {
     const WORD: usize = size_of::<u64>();
     let (plus, text) = match input {
         [b'+', text @ ..] => (true, text),
@@ -77,14 +84,13 @@ fn plain(input: &[u8]) -> Option<Lexed> {
     };
     let count = text.len();
     let (head, tail) = (digits_of(text.first_chunk()?)?, digits_of(text.last_chunk()?)?);
-    let mut digits = [0; DIGITS_MAX];
     digits.first_chunk_mut().map(|place: &mut [u8; WORD]| *place = head.to_le_bytes())?;
     digits.get_mut(count - WORD..count)?.copy_from_slice(&tail.to_le_bytes());
     // Those of the tail that the head has too are its first, in its lowest bytes.
     let shared = 8 * (2 * WORD - count) as u32;
     let rest = tail & u64::MAX.checked_shl(shared).unwrap_or(0);
     let value = value_of(head) * TEN.get(count - WORD)? + value_of(rest);
-    Some(Lexed { digits, count, value, plus })
+    Some(Lexed { count, value, plus })
 }
 
 /// Eight digits as numbers from 0 to 9, the first in the lowest byte; `None` if one is no digit.
@@ -107,8 +113,8 @@ fn value_of(digits: u64) -> u64 {
 /// Collects the digits. None of the characters that could begin an extension, a second number or
 /// an id gets through.
 #[inline]
-fn lex(input: &[u8]) -> Option<Lexed> {
-    let mut lexed = Lexed { digits: [0; DIGITS_MAX], count: 0, value: 0, plus: false };
+fn lex(input: &[u8], digits: &mut Digits) -> Option<Lexed> {
+    let mut lexed = Lexed { count: 0, value: 0, plus: false };
     // A full stop with nothing but zeros behind it is a spreadsheet's `.0`.
     let (mut stop, mut digit_since_stop) = (false, false);
     let mut bytes = input.iter();
@@ -116,7 +122,7 @@ fn lex(input: &[u8]) -> Option<Lexed> {
         let class = CLASSES[usize::from(byte)];
         match class {
             0..=9 => {
-                *lexed.digits.get_mut(lexed.count)? = class;
+                *digits.get_mut(lexed.count)? = class;
                 lexed.count += 1;
                 lexed.value = lexed.value * 10 + u64::from(class);
                 digit_since_stop |= class != 0;

@@ -83,6 +83,10 @@ fn compare(input: &[u8], region: Option<Region>) -> bool {
     let told = Ok((fast.number.get(), fast.length, false));
     let text = String::from_utf8_lossy(input);
     assert_eq!(told, slow, "{text:?} in {region:?}");
+    if let Ok(recipient) = reader.recipient(input) {
+        assert_eq!(recipient.number, fast.number, "{text:?} in {region:?}");
+        assert_eq!(recipient.key, fold(fast.number, reader.folding()), "{text:?} in {region:?}");
+    }
     true
 }
 

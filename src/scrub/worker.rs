@@ -194,8 +194,9 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             done.counts.kept = done.counts.rows;
             runs.push((0, block.bytes().len() as u32));
         } else {
-            for record in block.records() {
-                self.read_row(&record)?;
+            let mut records = block.records();
+            while let Some(record) = records.step() {
+                self.read_row(record)?;
                 if self.rows.len() == BATCH {
                     self.judge_batch(block.bytes(), &mut runs, &mut done)?;
                 }

@@ -101,8 +101,9 @@ impl Plan {
 /// The records of a block, in order.
 #[derive(Clone)]
 pub struct Records<'a> {
-    bytes: &'a [u8],
-    at: usize,
+    /// The one that was handed out last; none of the block at first.
+    record: Record<'a>,
+    /// The line on which the next one begins.
     line: u64,
     quotes: bool,
     plan: Plan,
@@ -116,7 +117,49 @@ impl<'a> Records<'a> {
 
     /// The records of a piece that begins and ends where a record does.
     pub(super) fn of_piece(bytes: &'a [u8], line: u64, quotes: bool, plan: Plan) -> Records<'a> {
-        Records { bytes, at: 0, line, quotes, plan }
+        let record = Record {
+            block: bytes,
+            start: 0,
+            body_end: 0,
+            end: 0,
+            line,
+            spans: [MISSING; COLUMNS_MAX],
+            slots: plan.slots,
+        };
+        Records { record, line, quotes, plan }
+    }
+
+    /// The next record, as from [`Iterator::next`], but left where it is: moving one costs more
+    /// than finding it.
+    #[inline]
+    pub fn step(&mut self) -> Option<&Record<'a>> {
+        let record = &mut self.record;
+        let (bytes, start) = (record.block, record.end);
+        if start >= bytes.len() {
+            return None;
+        }
+        // Without a quote in the block, which is most files, no byte is asked whether it is one.
+        record.spans = [MISSING; COLUMNS_MAX];
+        let glanced = match self.quotes {
+            true => None,
+            false => glance(bytes, start, &self.plan, &mut record.spans),
+        };
+        let body_end = match glanced {
+            Some(body_end) => body_end,
+            None => look(bytes, start, self.quotes, &self.plan, &mut record.spans),
+        };
+        if self.plan.whole_lines && self.plan.step_count > 0 {
+            record.spans[0] = (start as u32, body_end as u32);
+        }
+        record.start = start;
+        record.body_end = body_end;
+        record.end = body_end + line_end_len(bytes, body_end);
+        record.line = self.line;
+        self.line += 1;
+        if self.quotes {
+            self.line += count_lines(&bytes[start..body_end]);
+        }
+        Some(record)
     }
 }
 
@@ -125,39 +168,7 @@ impl<'a> Iterator for Records<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Record<'a>> {
-        if self.at >= self.bytes.len() {
-            return None;
-        }
-        let mut spans = [MISSING; COLUMNS_MAX];
-        let start = self.at;
-        // Without a quote in the block, which is most files, no byte is asked whether it is one.
-        let body_end = if self.quotes {
-            walk::<true>(self.bytes, start, &self.plan, &mut spans)
-        } else {
-            glance(self.bytes, start, &self.plan, &mut spans).unwrap_or_else(|| {
-                spans = [MISSING; COLUMNS_MAX];
-                walk::<false>(self.bytes, start, &self.plan, &mut spans)
-            })
-        };
-        if self.plan.whole_lines && self.plan.step_count > 0 {
-            spans[0] = (start as u32, body_end as u32);
-        }
-        let end = body_end + line_end_len(self.bytes, body_end);
-        let line = self.line;
-        self.at = end;
-        self.line += 1;
-        if self.quotes {
-            self.line += count_lines(&self.bytes[start..body_end]);
-        }
-        Some(Record {
-            block: self.bytes,
-            start,
-            body_end,
-            end,
-            line,
-            spans,
-            slots: self.plan.slots,
-        })
+        self.step().cloned()
     }
 }
 
@@ -254,7 +265,8 @@ impl fmt::Debug for Block {
 
 impl fmt::Debug for Records<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Records(line {}, byte {} of {})", self.line, self.at, self.bytes.len())
+        let Record { block, end, .. } = self.record;
+        write!(f, "Records(line {}, byte {end} of {})", self.line, block.len())
     }
 }
 
@@ -316,6 +328,23 @@ pub fn append_cell(value: &[u8], delimiter: u8, out: &mut Vec<u8>) {
         out.extend(std::iter::repeat_n(byte, if byte == QUOTE { 2 } else { 1 }));
     }
     out.push(QUOTE);
+}
+
+/// The wanted cells of any record at `start`, and where its body ends.
+#[inline(never)]
+fn look(
+    bytes: &[u8],
+    start: usize,
+    quotes: bool,
+    plan: &Plan,
+    spans: &mut [Span; COLUMNS_MAX],
+) -> usize {
+    *spans = [MISSING; COLUMNS_MAX];
+    if quotes {
+        walk::<true>(bytes, start, plan, spans)
+    } else {
+        walk::<false>(bytes, start, plan, spans)
+    }
 }
 
 /// As `walk`, of a record without quotes whose wanted cells lie within its first 64 bytes; `None`
@@ -444,5 +473,41 @@ fn line_end_len(bytes: &[u8], at: usize) -> usize {
         (Some(b'\r'), Some(b'\n')) => 2,
         (Some(_), _) => 1,
         (None, _) => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glance_sees_what_a_walk_finds() {
+        let mut state = 1_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        let plans = [&[0][..], &[1], &[2], &[0, 1], &[3, 0, 5], &[7], &[]];
+        let plans = plans.map(|columns| Plan::new(b';', columns));
+        let mut glanced = 0;
+        for _ in 0..20_000 {
+            let often = [8, 20, 60, 150][random(4) as usize];
+            let length = random(300);
+            let byte = |_| match random(often) {
+                0 => b'\n',
+                1 if random(4) == 0 => b'\r',
+                1..=4 => b';',
+                _ => b'7',
+            };
+            let text: Vec<u8> = (0..length).map(byte).collect();
+            for plan in &plans {
+                let (mut quick, mut slow) = ([MISSING; COLUMNS_MAX], [MISSING; COLUMNS_MAX]);
+                let Some(end) = glance(&text, 0, plan, &mut quick) else { continue };
+                assert_eq!(end, walk::<false>(&text, 0, plan, &mut slow));
+                assert_eq!(quick, slow);
+                glanced += 1;
+            }
+        }
+        assert!(glanced > 50_000, "{glanced}");
     }
 }

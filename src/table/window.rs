@@ -1,7 +1,7 @@
 //! Where do fields end within the next 64 bytes?
 //!
-//! Compares eight bytes at once within plain words, so that it is the same on every machine.
-//! Promises one bit for each byte, without a branch on any of them. Knows nothing of quotes.
+//! Compares all bytes without a branch on any of them, in loops of which compilers make vectors, so
+//! that it is the same on every machine. Promises one bit for each byte. Knows nothing of quotes.
 
 /// How many bytes are looked at together: one for each bit of a mask.
 pub(super) const WINDOW_BYTES: usize = 64;
@@ -9,36 +9,39 @@ pub(super) const WINDOW_BYTES: usize = 64;
 /// Which bytes are the delimiter, and which end a line. Bit `n` stands for byte `n`.
 #[inline]
 pub(super) fn field_ends(window: &[u8; WINDOW_BYTES], delimiter: u8) -> (u64, u64) {
-    let (delimiter, feed, carriage) = (spread(delimiter), spread(b'\n'), spread(b'\r'));
-    let (mut delimiters, mut line_ends) = (0, 0);
-    for (place, &word) in window.as_chunks().0.iter().enumerate() {
-        let word = u64::from_le_bytes(word);
-        delimiters |= gather(zeros(word ^ delimiter)) << (8 * place);
-        line_ends |= gather(zeros(word ^ feed) | zeros(word ^ carriage)) << (8 * place);
+    let mut delimiters = [0; WINDOW_BYTES];
+    let mut line_ends = [0; WINDOW_BYTES];
+    for place in 0..WINDOW_BYTES {
+        let byte = window[place];
+        // Without `||`, which would be a branch.
+        let ends_line = (byte == b'\n') | (byte == b'\r');
+        delimiters[place] = if byte == delimiter { BITS[place] } else { 0 };
+        line_ends[place] = if ends_line { BITS[place] } else { 0 };
     }
-    (delimiters, line_ends)
+    (join(&delimiters), join(&line_ends))
 }
 
-/// The high bit of every byte.
-const HIGH: u64 = spread(0x80);
+/// The bit of each byte within its eight.
+const BITS: [u8; WINDOW_BYTES] = {
+    let mut bits = [0; WINDOW_BYTES];
+    let mut place = 0;
+    while place < WINDOW_BYTES {
+        bits[place] = 1 << (place % 8);
+        place += 1;
+    }
+    bits
+};
 
-/// Eight times the same byte.
-const fn spread(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; 8])
-}
-
-/// The high bit of each byte that is zero. No byte carries into the next, so it is exact.
+/// Joins the bits of each eight bytes to one byte.
 #[inline]
-fn zeros(word: u64) -> u64 {
-    !(((word & !HIGH) + !HIGH) | word) & HIGH
-}
-
-/// The high bits of the eight bytes side by side, as the lowest eight bits.
-#[inline]
-fn gather(high_bits: u64) -> u64 {
-    // Moves the high bit of byte n, bit 8n + 7, to bit 56 + n; no two products meet in one bit.
-    const MOVES: u64 = 0x0002_0408_1020_4081;
-    high_bits.wrapping_mul(MOVES) >> 56
+fn join(bits: &[u8; WINDOW_BYTES]) -> u64 {
+    /// Adds all eight bytes up in the highest. No two have a bit in common, so nothing carries.
+    const SUM: u64 = u64::from_le_bytes([1; 8]);
+    let mut joined = [0; 8];
+    for (joined, &eight) in joined.iter_mut().zip(bits.as_chunks().0) {
+        *joined = (u64::from_le_bytes(eight).wrapping_mul(SUM) >> 56) as u8;
+    }
+    u64::from_le_bytes(joined)
 }
 
 #[cfg(test)]
