@@ -88,7 +88,24 @@ impl Generation {
             Some(file) => read_ids(&**disk, file, store)?,
             None => Ids::empty(store),
         };
-        Ok(Generation { suppressed, released, profiles: Arc::new(profiles), ids })
+        let generation = Generation { suppressed, released, profiles: Arc::new(profiles), ids };
+        generation.check_ids(&**disk, manifest)?;
+        Ok(generation)
+    }
+
+    /// Whether the table of ids has as many as the sets. An id that it lacks would be looked up in
+    /// vain, and taken for one that nobody has heard of.
+    fn check_ids(&self, disk: &dyn Disk, manifest: &Manifest) -> Result<(), StoreError> {
+        let first = SubscriberKey::of_id(0);
+        let in_set = |layer: &Layer| layer.set.len() - layer.set.rank(first);
+        let (in_sets, in_table) =
+            (in_set(&self.suppressed) + in_set(&self.released), self.ids.len());
+        if in_sets == in_table {
+            return Ok(());
+        }
+        let name = manifest.ids.as_ref().map_or(super::layout::MANIFEST, |file| &file.name);
+        let what = format!("the sets hold {in_sets} ids, the table of ids {in_table}");
+        Err(StoreError::damaged(disk.path_of(name), 0, what))
     }
 
     /// How a key stands; `None` when no folded event is about it.

@@ -905,3 +905,20 @@ fn a_bulk_that_is_folded_at_once_says_the_same_of_ids_and_of_who_is_linked_with_
         }
     }
 }
+
+/// An id that is looked up in vain counts as one that nobody has heard of.
+#[test]
+fn a_generation_without_its_table_of_ids_is_damage_even_with_right_checksums() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let opt_out = NewEvent { address: id(7).into(), ..event(1, Action::OptOut, 5) };
+    store.append(vec![opt_out], NOW).unwrap();
+    store.compact(NOW).unwrap();
+    drop(store);
+    assert!(reader(&disk).key_of_id(id(7).as_str()).unwrap().is_some());
+    let mut manifest = Manifest::read(&disk).unwrap();
+    manifest.ids = None;
+    manifest.publish(&disk).unwrap();
+    let asked = Reader::open_on(Arc::new(disk.clone()));
+    assert!(matches!(asked, Err(StoreError::Damaged { .. })), "{asked:?}");
+}

@@ -69,6 +69,9 @@ fn links_come_as_lines_and_a_wrong_one_joins_nobody() {
     assert_eq!(place.suppressed(&[ANA, LUIS]), [true, false]);
     place.run(&["link", "+525512345678", "+525587654321"]).fails(2, &["not two numbers"]);
     place.run(&["link", ANA, ANA]).fails(2, &["the same"]);
+    // A line that is none does not keep the others out.
+    let ran = place.run_with(&["link", "-"], format!("{LUIS}\n{LUIS};+525511112222\n").as_bytes());
+    assert!(ran.exits(1).contains("+525511112222"));
     place.run(&["link", ANA]).fails(2, &["with a tab or comma between"]);
 }
 

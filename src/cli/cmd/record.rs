@@ -46,6 +46,8 @@ pub(crate) fn let_through(path: &Path, args: &Override, output: &Output) -> anyh
     record(path, &args.numbers, &args.event, &details, output)
 }
 
+const NO_PAIR: &str = "a line names an id and a number, with a tab or comma between";
+
 /// `link`: joins an id and a number.
 pub(crate) fn link(path: &Path, args: &Link, output: &Output) -> anyhow::Result<Exit> {
     let details = details(&args.event, Action::Link, Source::Api)?;
@@ -57,6 +59,11 @@ pub(crate) fn link(path: &Path, args: &Link, output: &Output) -> anyhow::Result<
         let now = Timestamp::now();
         let mut events = Vec::new();
         for (one, other) in pairs {
+            if other.is_empty() {
+                exit = Exit::Failed;
+                let _ = writeln!(std::io::stderr(), "invalid: {}: {NO_PAIR}", shown(one));
+                continue;
+            }
             match (end_of_link(one, &reader), end_of_link(other, &reader)) {
                 (Ok(address), Ok(linked)) => events.push(NewEvent {
                     address,
@@ -75,10 +82,18 @@ pub(crate) fn link(path: &Path, args: &Link, output: &Output) -> anyhow::Result<
         let ends: Vec<_> =
             events.iter().map(|it| (it.address.clone(), it.linked.clone())).collect();
         let receipts = writer.append(events, now)?;
-        acknowledge_links(&ends, &receipts, output)
-            .context("the links are recorded, but standard output can't be written")?;
-        if receipts.iter().any(|receipt| receipt.outcome == Outcome::Refused) {
-            exit = Exit::Refused;
+        acknowledge(&ends, &receipts, output)?;
+        for ((one, other), receipt) in ends.iter().zip(&receipts) {
+            if let (Outcome::Refused, Some(other)) = (receipt.outcome, other) {
+                exit = Exit::Refused;
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "refused: {one} and {other}: the link would lift an opt-out of one of them \
+                     (event {}) because the other came back: resubscribe that one too, if it is \
+                     meant",
+                    receipt.sequence
+                );
+            }
         }
         Ok(())
     };
@@ -90,9 +105,9 @@ pub(crate) fn link(path: &Path, args: &Link, output: &Output) -> anyhow::Result<
                 let is_between = |byte: &u8| matches!(byte, b'\t' | b',' | b';');
                 match line.iter().position(is_between) {
                     Some(at) => pairs.push((line[..at].to_vec(), line[at + 1..].to_vec())),
+                    None if args.ends == ["-"] => pairs.push((line.clone(), Vec::new())),
                     None => {
-                        let how = "a line names an id and a number, with a tab or comma between";
-                        return Err(UsageError(format!("\"{}\": {how}", shown(line))).into());
+                        return Err(UsageError(format!("\"{}\": {NO_PAIR}", shown(line))).into());
                     }
                 }
             }
@@ -113,40 +128,6 @@ fn end_of_link(input: &[u8], reader: &NumberReader) -> Result<Address, (Vec<u8>,
         Ok(recipient) => Ok(recipient.number.into()),
         Err(reason) => Err((input.to_vec(), Some(reason))),
     }
-}
-
-fn acknowledge_links(
-    ends: &[(Address, Option<Address>)],
-    receipts: &[Receipt],
-    output: &Output,
-) -> anyhow::Result<()> {
-    let mut out = output.stdout();
-    for ((one, other), receipt) in ends.iter().zip(receipts) {
-        let other = other.as_ref().map(ToString::to_string).unwrap_or_default();
-        let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
-        if receipt.outcome == Outcome::Refused {
-            let _ = writeln!(
-                std::io::stderr(),
-                "refused: {one} and {other}: the link would lift an opt-out of one of them (event \
-                 {sequence}) because the other came back: resubscribe that one too, if it is meant"
-            );
-            continue;
-        }
-        if output.is_json() {
-            let line = json!({
-                "sequence": sequence,
-                "number": one.to_string(),
-                "linked": other,
-                "outcome": outcome,
-                "opted_out": receipt.opted_out,
-            });
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "{sequence}\t{one}\t{other}\t{outcome}")?;
-        }
-    }
-    out.flush()?;
-    Ok(())
 }
 
 /// The reason of an operator, and what else was noted.
@@ -285,13 +266,11 @@ fn append(
     output: &Output,
 ) -> anyhow::Result<bool> {
     let action = events.first().map(|event| event.details.action);
-    let addresses: Vec<_> = events.iter().map(|event| event.address.clone()).collect();
+    let addresses: Vec<_> = events.iter().map(|event| (event.address.clone(), None)).collect();
     let receipts = writer.append(events, now)?;
-    acknowledge(&addresses, &receipts, output).context(
-        "the events are recorded, but standard output can't be written to acknowledge them",
-    )?;
+    acknowledge(&addresses, &receipts, output)?;
     let mut refused = false;
-    for (number, receipt) in addresses.iter().zip(receipts) {
+    for ((number, _), receipt) in addresses.iter().zip(receipts) {
         if receipt.outcome == Outcome::Refused {
             refused = true;
             let _ = writeln!(
@@ -320,27 +299,41 @@ fn append(
     Ok(refused)
 }
 
-fn acknowledge(addresses: &[Address], receipts: &[Receipt], output: &Output) -> anyhow::Result<()> {
+/// Writes a line for each event that is recorded; a link has a second address.
+fn acknowledge(
+    addresses: &[(Address, Option<Address>)],
+    receipts: &[Receipt],
+    output: &Output,
+) -> anyhow::Result<()> {
     let mut out = output.stdout();
-    for (number, receipt) in addresses.iter().zip(receipts) {
-        if receipt.outcome == Outcome::Refused {
-            continue;
+    let mut lines = || -> std::io::Result<()> {
+        for ((number, linked), receipt) in addresses.iter().zip(receipts) {
+            if receipt.outcome == Outcome::Refused {
+                continue;
+            }
+            let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
+            let linked = linked.as_ref().map(Address::to_string);
+            if output.is_json() {
+                let mut line = json!({
+                    "sequence": sequence,
+                    "number": number.to_string(),
+                    "outcome": outcome,
+                    "opted_out": receipt.opted_out,
+                });
+                if let Some(linked) = linked {
+                    line["linked"] = json!(linked);
+                }
+                writeln!(out, "{line}")?;
+            } else {
+                let linked = linked.map_or_else(String::new, |it| format!("{it}\t"));
+                writeln!(out, "{sequence}\t{number}\t{linked}{outcome}")?;
+            }
         }
-        let (sequence, outcome) = (receipt.sequence, receipt.outcome.as_str());
-        if output.is_json() {
-            let line = json!({
-                "sequence": sequence,
-                "number": number.to_string(),
-                "outcome": outcome,
-                "opted_out": receipt.opted_out,
-            });
-            writeln!(out, "{line}")?;
-        } else {
-            writeln!(out, "{sequence}\t{number}\t{outcome}")?;
-        }
-    }
-    out.flush()?;
-    Ok(())
+        out.flush()
+    };
+    lines().context(
+        "the events are recorded, but standard output can't be written to acknowledge them",
+    )
 }
 
 /// An unreadable number on standard error. That nobody reads it is no reason to leave the other
