@@ -12,11 +12,14 @@ use serde::Serialize;
 use super::labels::{Gathered, LabelList, Labels};
 use crate::event::{Action, Details, Event};
 use crate::journal::Spelling;
-use crate::number::{Address, BusinessId, Number, NumberReader, Reason, Region, SubscriberKey};
+use crate::number::{
+    Address, BusinessId, Number, NumberReader, Reason, Recipient, Region, SubscriberKey,
+};
 use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
-    Bulk, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer, fact_of,
+    Bulk, NewEvent, Outcome, PlainRow, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer,
+    fact_of,
 };
 use crate::table::{Block, ColumnChoice, ReadOptions, Record, Shape, Table, TableError};
 use crate::time::{Timestamp, Zone};
@@ -313,7 +316,10 @@ struct ReadRows {
     blank: u64,
     unreadable_times: u64,
     doubtful: u64,
-    /// Rows with one number.
+    /// Rows that say nothing but a number, and their moment: that of all rows without one.
+    plain: Vec<PlainRow>,
+    plain_at: Timestamp,
+    /// Other rows with one number.
     single: Vec<Single>,
     texts: String,
     /// Rows with an id without a number, and their labels.
@@ -343,6 +349,32 @@ enum Written {
     Digits,
     /// Otherwise: where that stands in the texts.
     Text(Range<u32>),
+}
+
+impl ReadRows {
+    /// Adds a row with one number, which is written as in the cell.
+    fn push(&mut self, recipient: Recipient, cell: &[u8], occurred_at: Timestamp, labels: usize) {
+        let Recipient { number, key, .. } = recipient;
+        let spelling = Spelling::plain(number, cell);
+        if let (Some(spelling), 0) = (spelling, labels)
+            && occurred_at == self.plain_at
+            && let Some(row) = PlainRow::of(number, key, spelling)
+        {
+            return self.plain.push(row);
+        }
+        let written = match spelling {
+            Some(Spelling::Plus) => Written::Plus,
+            Some(Spelling::Digits) => Written::Digits,
+            Some(Spelling::Text(_)) | None => {
+                // A block has far fewer bytes than these can count.
+                let begin = self.texts.len() as u32;
+                push_text(&mut self.texts, cell);
+                Written::Text(begin..self.texts.len() as u32)
+            }
+        };
+        let labels = labels as u32;
+        self.single.push(Single { number, key, occurred_at, written, labels });
+    }
 }
 
 impl<'a> CellReader<'a> {
@@ -391,7 +423,7 @@ impl<'a> CellReader<'a> {
     }
 
     fn read(&self, block: &Block) -> ReadRows {
-        let mut out = ReadRows::default();
+        let mut out = ReadRows { plain_at: self.options.occurred_at, ..ReadRows::default() };
         let mut scratch = Vec::new();
         for record in block.records() {
             out.rows += 1;
@@ -425,27 +457,16 @@ impl<'a> CellReader<'a> {
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
         // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
         // is not sendable is looked at again: it may be read in two ways, and then both count.
-        match (numbers.recipient(cell), BusinessId::parse(cell)) {
-            (Ok(recipient), _) if recipient.sendable => {
-                let number = recipient.number;
-                let spelling = std::str::from_utf8(cell).map(|raw| Spelling::of(number, raw));
-                let written = match spelling {
-                    Ok(Spelling::Plus) => Written::Plus,
-                    Ok(Spelling::Digits) => Written::Digits,
-                    Ok(Spelling::Text(_)) | Err(_) => {
-                        // A block has far fewer bytes than these can count.
-                        let begin = out.texts.len() as u32;
-                        push_text(&mut out.texts, cell);
-                        Written::Text(begin..out.texts.len() as u32)
-                    }
-                };
-                let (key, labels) = (recipient.key, labels as u32);
-                out.single.push(Single { number, key, occurred_at, written, labels });
+        match numbers.recipient(cell) {
+            Ok(recipient) if recipient.sendable => {
+                out.push(recipient, cell, occurred_at, labels);
                 return Ok(time_is_readable);
             }
-            (Err(Reason::BusinessScopedId), Some(id)) => {
-                out.ids.push((id, occurred_at, labels));
-                return Ok(time_is_readable);
+            Err(Reason::BusinessScopedId) => {
+                if let Some(id) = BusinessId::parse(cell) {
+                    out.ids.push((id, occurred_at, labels));
+                    return Ok(time_is_readable);
+                }
             }
             _ => {}
         }
@@ -577,6 +598,7 @@ impl Job<'_> {
             *report.invalid_reasons.entry(row.reason).or_default() += 1;
             invalid.write_row(row)?;
         }
+        self.sink.gathered.extend_plain(&rows.plain, rows.plain_at);
         for Single { number, key, occurred_at, written, labels } in rows.single {
             let spelling = match written {
                 Written::Plus => Spelling::Plus,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
+use super::changes::Changes;
 use super::column::ColumnIdentity;
 use super::erase::Gone;
 use super::error::{StoreError, WriteError};
@@ -16,6 +17,7 @@ use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::linked::Pool;
 use super::manifest::{FileInfo, LayerInfo, Manifest};
+use super::plain::PlainRows;
 use super::profiles::ProfileId;
 use super::reader::load;
 use super::standing::{Decided, Standing, decide};
@@ -457,8 +459,89 @@ impl Core {
         Ok(total)
     }
 
-    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    /// Records a list, many rows that say nothing but a number apart from the others.
     fn append_bulk(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        bulk: &mut Bulk,
+        sync: bool,
+    ) -> Result<BulkReport, WriteError> {
+        // Rows are compared with those of the same message one by one.
+        let few = match details.message_id.is_empty() {
+            true => self.limits.compact_after_events.max(1),
+            false => u64::MAX,
+        };
+        let Some(plain) = bulk.take_plain(few) else {
+            return self.append_others(details, received_at, bulk, sync);
+        };
+        let mut report = self.append_plain(details, received_at, plain)?;
+        let mut details = details.clone();
+        details.batch = report.batch.unwrap_or(details.batch);
+        report.add(self.append_others(&details, received_at, bulk, sync)?);
+        Ok(report)
+    }
+
+    /// Records rows that say nothing but a number; durable when this returns.
+    fn append_plain(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        mut plain: PlainRows,
+    ) -> Result<BulkReport, WriteError> {
+        plain.sort();
+        let standings = &self.standings;
+        let mut known = match self.sequence() {
+            0 => Vec::new(),
+            _ => plain.split_known(|keys| standings.heads(keys))?,
+        };
+        let mut total = BulkReport { sequence: self.sequence(), ..BulkReport::default() };
+        let mut details = details.clone();
+        let at = plain.occurred_at();
+        if plain.rows().len() as u64 >= self.limits.compact_after_events {
+            total.add(self.append_fresh(&details, received_at, &plain)?);
+            details.batch = total.batch.unwrap_or(details.batch);
+        } else {
+            known.extend(plain.rows());
+        }
+        drop(plain);
+        for rows in known.chunks(Bulk::ROWS_MAX) {
+            let mut part = Bulk::of_plain(rows, at);
+            total.add(self.append_others(&details, received_at, &mut part, true)?);
+            details.batch = total.batch.unwrap_or(details.batch);
+        }
+        Ok(total)
+    }
+
+    /// Records and folds rows about people of whom nothing is known.
+    fn append_fresh(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        plain: &PlainRows,
+    ) -> Result<BulkReport, WriteError> {
+        let first = self.sequence() + 1;
+        let mut details = details.clone();
+        if details.batch == Details::NEW_BATCH {
+            details.batch = first;
+        }
+        let opt_out = Fact::new(&details, first, Timestamp::default(), received_at)?;
+        let fresh = plain.number_from(first, self.standings.place_alone(&opt_out));
+        let settled = self.standings.changes()?;
+        let changes = Changes { settled: &settled, fresh: Some(fresh) };
+        self.append_and_fold(received_at, changes, |core| {
+            fresh.records().try_for_each(|rows| core.append(&details, received_at, &rows).map(drop))
+        })?;
+        Ok(BulkReport {
+            added: fresh.subscribers(),
+            already: fresh.len() - fresh.subscribers(),
+            sequence: self.sequence(),
+            batch: Some(details.batch).filter(|&batch| batch != 0),
+        })
+    }
+
+    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    fn append_others(
         &mut self,
         details: &Details,
         received_at: Timestamp,
@@ -493,7 +576,9 @@ impl Core {
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
         if let Some(changes) = early {
-            self.append_and_fold(details, received_at, bulk, &heads, &changes)?;
+            self.append_and_fold(received_at, changes[..].into(), |core| {
+                core.append_rows(details, received_at, bulk, &heads)
+            })?;
         } else {
             self.append_rows(details, received_at, bulk, &heads)?;
             if sync || is_large {
@@ -514,22 +599,20 @@ impl Core {
         Ok(report)
     }
 
-    /// Writes a list to the journal and, beside it, the generation into which it is folded: that
-    /// is published only after the journal is durable.
+    /// Lets `append` write a list to the journal and writes, beside it, the generation into which
+    /// it is folded: that is published only after the journal is durable.
     fn append_and_fold(
         &mut self,
-        details: &Details,
         received_at: Timestamp,
-        bulk: &Bulk,
-        heads: &[u64],
-        changes: &[(SubscriberKey, Standing)],
+        changes: Changes<'_>,
+        append: impl FnOnce(&mut Core) -> Result<(), WriteError> + Send,
     ) -> Result<(), WriteError> {
         let gone = Gone::default();
         let (disk, manifest, standings) =
             (self.disk.clone(), self.manifest.clone(), self.standings.clone());
         let (appended, files) = rayon::join(
             || {
-                self.append_rows(details, received_at, bulk, heads)?;
+                append(self)?;
                 self.journal.sync().map_err(WriteError::from)
             },
             || GenerationFiles::write(&*disk, &manifest, &standings, changes, &gone),
@@ -695,7 +778,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<(), WriteError> {
         let (manifest, standings) = (&self.manifest, &self.standings);
-        let files = GenerationFiles::write(&*self.disk, manifest, standings, changes, gone);
+        let files = GenerationFiles::write(&*self.disk, manifest, standings, changes.into(), gone);
         self.adopt_generation(files, gone, sequence, now)
     }
 
@@ -778,7 +861,7 @@ impl GenerationFiles {
         disk: &dyn Disk,
         manifest: &Manifest,
         standings: &Standings,
-        changes: &[(SubscriberKey, Standing)],
+        changes: Changes<'_>,
         gone: &Gone,
     ) -> Result<GenerationFiles, WriteError> {
         let store = manifest.store_id().unwrap_or_default();

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
+use super::changes::{ByKey, Changes};
 use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError, Cursor};
 use super::error::{StoreError, WriteError};
 use super::ids::Ids;
@@ -266,12 +267,13 @@ pub(super) fn map(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError
 pub(super) fn write(
     disk: &dyn Disk,
     old: &Generation,
-    changes: &[(SubscriberKey, Standing)],
+    changes: Changes<'_>,
     profiles: &Profiles,
     identity: ColumnIdentity,
 ) -> Result<(Vec<LayerInfo>, FileInfo), WriteError> {
     let profiles_file = write_profiles(disk, profiles, identity)?;
     let write_layer = |layer: &Layer, name: &str, holds: bool| {
+        let changes = changes.of_layer(holds);
         LayerWriter { disk, layer, name, holds, changes, identity }.write()
     };
     let (suppressed, released) = rayon::join(
@@ -345,7 +347,7 @@ struct LayerWriter<'a> {
     name: &'a str,
     /// The value of `opted_out` of the keys that this layer holds.
     holds: bool,
-    changes: &'a [(SubscriberKey, Standing)],
+    changes: Changes<'a>,
     identity: ColumnIdentity,
 }
 
@@ -380,12 +382,12 @@ impl LayerWriter<'_> {
     }
 
     fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {
-        let change = |&(key, standing): &(SubscriberKey, Standing)| Change {
+        let change = |(key, standing): (SubscriberKey, Standing)| Change {
             key,
             present: standing.opted_out == self.holds,
         };
         let mut out = self.create(name)?;
-        let merged = merge_with(&self.layer.set, self.changes, change, &mut out);
+        let merged = merge_with(&self.layer.set, || self.changes.iter().map(change), &mut out);
         let summary = merged.map_err(|error| match error {
             SnapshotError::Write { source, .. } => self.failed(name, source),
             source => {
@@ -403,7 +405,9 @@ impl LayerWriter<'_> {
     ) -> Result<(u64, [FileInfo; 3], Option<FileInfo>), WriteError> {
         let places = self.places();
         let gone = places.iter().filter(|place| place.is_member()).count() as u64;
-        let count = self.layer.set.len() - gone + self.held().count() as u64;
+        let fresh = self.changes.fresh;
+        let come = self.held().count() as u64 + fresh.map_or(0, |fresh| fresh.subscribers());
+        let count = self.layer.set.len() - gone + come;
         let column = |name: String, old: &Column, new: fn(&Standing) -> i64| {
             self.write_column(&name, count, &places, old, new)
         };
@@ -413,7 +417,9 @@ impl LayerWriter<'_> {
         let moments =
             || column(names.moments(of_layer), &layer.moments, |it| it.since_at.as_millis());
         let since = || {
-            let is_needed = layer.since.is_some() || self.held().any(|it| it.since != it.head);
+            let is_needed = layer.since.is_some()
+                || fresh.is_some_and(|fresh| fresh.has_repeats())
+                || self.held().any(|it| it.since != it.head);
             let old = layer.since.as_ref().unwrap_or(&layer.heads);
             let name = names.since(of_layer);
             is_needed.then(|| column(name, old, |it| it.since as i64)).transpose()
@@ -425,38 +431,53 @@ impl LayerWriter<'_> {
         Ok((count, [heads?, moments?, profiles?], since?))
     }
 
-    /// How those stand whom this layer holds, of the changed ones.
+    /// How those stand whom this layer holds, of those whose change was settled one by one.
     fn held(&self) -> impl Iterator<Item = &Standing> {
-        let standings = self.changes.iter().map(|(_, standing)| standing);
+        let standings = self.changes.settled.iter().map(|(_, standing)| standing);
         standings.filter(|standing| standing.opted_out == self.holds)
     }
 
-    /// The place of every changed key in the old set: few are searched, many are met on a walk
-    /// through the set. A step of the walk costs about a twentieth of a search.
+    /// The place in the old set of every key whose change was settled: few are searched, many are
+    /// met on a walk through the set. A step of the walk costs about a twentieth of a search.
     fn places(&self) -> Vec<Place> {
         const STEPS_PER_SEARCH: u64 = 20;
         let set = &self.layer.set;
-        if self.changes.len() as u64 * STEPS_PER_SEARCH < set.len() {
-            return self
-                .changes
-                .iter()
+        let settled = self.changes.settled.iter();
+        if self.changes.settled.len() as u64 * STEPS_PER_SEARCH < set.len() {
+            return settled
                 .map(|(key, _)| match set.position(*key) {
                     Some(rank) => Place::new(rank, true),
                     None => Place::new(set.rank(*key), false),
                 })
                 .collect();
         }
-        let mut members = set.iter();
+        let mut place = self.walk();
+        settled.map(|(key, _)| place(*key)).collect()
+    }
+
+    /// Gives the places of ascending keys in the old set.
+    fn walk(&self) -> impl FnMut(SubscriberKey) -> Place {
+        let mut members = self.layer.set.iter();
         let mut member = members.next();
         let mut rank = 0;
-        let mut place = |(key, _): &(SubscriberKey, Standing)| {
-            while member.is_some_and(|member| member < *key) {
+        move |key| {
+            while member.is_some_and(|member| member < key) {
                 member = members.next();
                 rank += 1;
             }
-            Place::new(rank, member == Some(*key))
-        };
-        self.changes.iter().map(&mut place).collect()
+            Place::new(rank, member == Some(key))
+        }
+    }
+
+    /// All changes with their places: those of `places` and, met on a walk, those of people who
+    /// were unknown.
+    fn placed(&self, places: &[Place]) -> impl Iterator<Item = (Standing, Place)> {
+        let settled = self.changes.settled.iter().zip(places);
+        let settled = settled.map(|((key, standing), place)| (*key, (*standing, *place)));
+        let mut walk = self.walk();
+        let fresh = self.changes.fresh_standings();
+        let fresh = fresh.map(move |(key, standing)| (key, (standing, walk(key))));
+        ByKey::new(settled, fresh).map(|(_, placed)| placed)
     }
 
     /// Copies an old column around the changed keys, whose entries `new` gives.
@@ -474,8 +495,10 @@ impl LayerWriter<'_> {
             CopyError::Output(source) => output(source),
             CopyError::Old(at) => damaged(at),
         };
+        let extremes = self.changes.fresh.map(|fresh| fresh.extremes());
         let bounds = self
             .held()
+            .chain(extremes.iter().flatten())
             .map(|standing| (new(standing), new(standing)))
             .chain(old.bounds())
             .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
@@ -488,7 +511,7 @@ impl LayerWriter<'_> {
         }
         let mut entries = Cursor::new(old);
         let mut copied = 0;
-        for ((_, standing), place) in self.changes.iter().zip(places) {
+        for (standing, place) in self.placed(places) {
             if place.rank() > copied {
                 column.copy(&mut entries, place.rank() - copied).map_err(failed)?;
                 copied = place.rank();
@@ -498,7 +521,7 @@ impl LayerWriter<'_> {
                 copied += 1;
             }
             if standing.opted_out == self.holds {
-                column.push(new(standing)).map_err(output)?;
+                column.push(new(&standing)).map_err(output)?;
             }
         }
         column.copy(&mut entries, self.layer.set.len() - copied).map_err(failed)?;

@@ -12,6 +12,7 @@
 //! the manifest, then remove what it no longer names.
 
 mod bulk;
+mod changes;
 mod column;
 mod core;
 mod erase;
@@ -24,6 +25,7 @@ mod layout;
 mod linked;
 mod manifest;
 mod past;
+mod plain;
 mod profiles;
 mod reader;
 mod registry;
@@ -44,6 +46,7 @@ pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use past::Moment;
+pub(crate) use plain::PlainRow;
 pub use reader::Reader;
 pub use registry::{
     KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
