@@ -192,7 +192,7 @@ impl Bulk {
     }
 
     /// Adds plain rows to the others.
-    fn push_plain(&mut self, rows: &[PlainRow], occurred_at: Timestamp) {
+    pub(super) fn push_plain(&mut self, rows: &[PlainRow], occurred_at: Timestamp) {
         for row in rows {
             self.push_read(row.number(), Some(row.key()), occurred_at, row.spelling());
         }
@@ -205,13 +205,13 @@ impl Bulk {
         bulk
     }
 
-    /// Gives the plain rows away to be recorded by themselves, if that pays: if they are at least
-    /// `few` and nearly all, or too many to be anything else. Otherwise they join the others.
-    pub(super) fn take_plain(&mut self, few: u64) -> Option<PlainRows> {
+    /// Gives the plain rows away to be recorded apart, if that pays: if they are at least `many` and
+    /// nearly all, or too many to be anything else. Otherwise they join the others.
+    pub(super) fn take_plain(&mut self, many: u64) -> Option<PlainRows> {
         let plain = std::mem::take(&mut self.plain);
         let count = plain.rows().len();
         let is_most = self.rows.len() <= count / Self::PLAIN_PER_OTHER;
-        if count as u64 >= few && (is_most || self.rows.len() + count > Self::ROWS_MAX) {
+        if count as u64 >= many && (is_most || self.rows.len() + count > Self::ROWS_MAX) {
             return Some(plain);
         }
         self.push_plain(plain.rows(), plain.occurred_at());
@@ -381,6 +381,20 @@ impl Bulk {
             self.keys[place] = new_ids.last().map_or(row.key, |&(_, key)| key);
         }
         new_ids
+    }
+
+    /// Marks the keys, which ascend, that have a row, once sorted.
+    pub(super) fn mark(&self, keys: &[SubscriberKey], marks: &mut [bool]) {
+        let Some(&first) = keys.first() else { return };
+        let mut own = &self.keys[self.keys.partition_point(|&it| it < first)..];
+        for (key, mark) in keys.iter().zip(marks) {
+            while let Some((next, rest)) = own.split_first()
+                && next < key
+            {
+                own = rest;
+            }
+            *mark |= own.first() == Some(key);
+        }
     }
 
     /// The sequence of a key's newest row, once numbered; `None` for a key without one.

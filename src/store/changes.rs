@@ -4,9 +4,12 @@
 //! one, and the rows of a list about people of whom nothing was known, from whose places their
 //! standings follow.
 
+use std::iter::Peekable;
+
 use super::plain::Fresh;
 use super::standing::Standing;
 use crate::number::SubscriberKey;
+use crate::snapshot::Change;
 
 /// What is to change in the next generation.
 #[derive(Clone, Copy)]
@@ -28,44 +31,53 @@ impl<'a> Changes<'a> {
         Changes { fresh: self.fresh.filter(|_| opted_out), ..self }
     }
 
-    /// How each subscriber is to stand, ascending by key.
-    pub(super) fn iter(self) -> impl Iterator<Item = (SubscriberKey, Standing)> + 'a {
-        ByKey::new(self.settled.iter().copied(), self.fresh_standings())
+    /// Each key, ascending, and whether it is to be a member of the set of those who are opted out,
+    /// or of those who came back.
+    pub(super) fn members(self, opted_out: bool) -> impl Iterator<Item = Change> + 'a {
+        let settled = self.settled.iter();
+        let settled = settled
+            .map(move |&(key, standing)| Change { key, present: standing.opted_out == opted_out });
+        let fresh = self.fresh.map(Fresh::keys).into_iter().flatten();
+        let fresh = fresh.map(|key| Change { key, present: true });
+        ByKey { one: settled.peekable(), other: fresh.peekable() }
     }
 
-    /// How those stand who were unknown.
-    pub(super) fn fresh_standings(self) -> impl Iterator<Item = (SubscriberKey, Standing)> + 'a {
-        self.fresh.map(Fresh::standings).into_iter().flatten()
+    /// Visits how each subscriber is to stand, ascending by key: with his place among those that
+    /// were settled, and without one if he was unknown.
+    #[inline]
+    pub(super) fn visit<E>(
+        self,
+        mut visit: impl FnMut(SubscriberKey, &Standing, Option<usize>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut fresh = self.fresh.map(Fresh::cursor);
+        for (place, (key, standing)) in self.settled.iter().enumerate() {
+            if let Some(fresh) = &mut fresh {
+                fresh.visit_below(*key, |key, standing| visit(key, standing, None))?;
+            }
+            visit(*key, standing, Some(place))?;
+        }
+        let end = SubscriberKey::from_u64(u64::MAX);
+        fresh.map_or(Ok(()), |mut it| it.visit_below(end, |key, it| visit(key, it, None)))
     }
 }
 
-/// Two iterators that ascend by key, as one.
-pub(super) struct ByKey<A: Iterator, B: Iterator> {
-    one: std::iter::Peekable<A>,
-    other: std::iter::Peekable<B>,
+/// Two lists of changes that ascend by key, as one.
+struct ByKey<A: Iterator, B: Iterator> {
+    one: Peekable<A>,
+    other: Peekable<B>,
 }
 
-impl<T, A, B> ByKey<A, B>
+impl<A, B> Iterator for ByKey<A, B>
 where
-    A: Iterator<Item = (SubscriberKey, T)>,
-    B: Iterator<Item = (SubscriberKey, T)>,
+    A: Iterator<Item = Change>,
+    B: Iterator<Item = Change>,
 {
-    pub(super) fn new(one: A, other: B) -> ByKey<A, B> {
-        ByKey { one: one.peekable(), other: other.peekable() }
-    }
-}
-
-impl<T, A, B> Iterator for ByKey<A, B>
-where
-    A: Iterator<Item = (SubscriberKey, T)>,
-    B: Iterator<Item = (SubscriberKey, T)>,
-{
-    type Item = (SubscriberKey, T);
+    type Item = Change;
 
     #[inline]
-    fn next(&mut self) -> Option<(SubscriberKey, T)> {
+    fn next(&mut self) -> Option<Change> {
         match (self.one.peek(), self.other.peek()) {
-            (Some(one), Some(other)) if other.0 < one.0 => self.other.next(),
+            (Some(one), Some(other)) if other.key < one.key => self.other.next(),
             (Some(_), _) => self.one.next(),
             (None, _) => self.other.next(),
         }

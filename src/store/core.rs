@@ -17,7 +17,7 @@ use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::linked::Pool;
 use super::manifest::{FileInfo, LayerInfo, Manifest};
-use super::plain::PlainRows;
+use super::plain::{PlainRow, PlainRows};
 use super::profiles::ProfileId;
 use super::reader::load;
 use super::standing::{Decided, Standing, decide};
@@ -459,7 +459,8 @@ impl Core {
         Ok(total)
     }
 
-    /// Records a list, many rows that say nothing but a number apart from the others.
+    /// Records a list; many rows that say nothing but a number, of people of whom nothing is known,
+    /// apart from the others. Durable when this returns, but for a small list without `sync`.
     fn append_bulk(
         &mut self,
         details: &Details,
@@ -468,57 +469,66 @@ impl Core {
         sync: bool,
     ) -> Result<BulkReport, WriteError> {
         // Rows are compared with those of the same message one by one.
-        let few = match details.message_id.is_empty() {
+        let many = match details.message_id.is_empty() {
             true => self.limits.compact_after_events.max(1),
             false => u64::MAX,
         };
-        let Some(plain) = bulk.take_plain(few) else {
+        let Some(mut plain) = bulk.take_plain(many) else {
             return self.append_others(details, received_at, bulk, sync);
         };
-        let mut report = self.append_plain(details, received_at, plain)?;
-        let mut details = details.clone();
-        details.batch = report.batch.unwrap_or(details.batch);
-        report.add(self.append_others(&details, received_at, bulk, sync)?);
-        Ok(report)
-    }
-
-    /// Records rows that say nothing but a number; durable when this returns.
-    fn append_plain(
-        &mut self,
-        details: &Details,
-        received_at: Timestamp,
-        mut plain: PlainRows,
-    ) -> Result<BulkReport, WriteError> {
-        plain.sort();
-        let standings = &self.standings;
-        let mut known = match self.sequence() {
-            0 => Vec::new(),
-            _ => plain.split_known(|keys| standings.heads(keys))?,
-        };
-        let mut total = BulkReport { sequence: self.sequence(), ..BulkReport::default() };
-        let mut details = details.clone();
-        let at = plain.occurred_at();
-        if plain.rows().len() as u64 >= self.limits.compact_after_events {
-            total.add(self.append_fresh(&details, received_at, &plain)?);
-            details.batch = total.batch.unwrap_or(details.batch);
+        let mut known = self.part_known(&mut plain, bulk)?;
+        let mut total = if plain.rows().len() as u64 >= many {
+            self.append_fresh(details, received_at, &plain, bulk)?
         } else {
             known.extend(plain.rows());
-        }
+            self.append_others(details, received_at, bulk, true)?
+        };
+        let at = plain.occurred_at();
         drop(plain);
+        let mut details = details.clone();
         for rows in known.chunks(Bulk::ROWS_MAX) {
+            details.batch = total.batch.unwrap_or(details.batch);
             let mut part = Bulk::of_plain(rows, at);
             total.add(self.append_others(&details, received_at, &mut part, true)?);
-            details.batch = total.batch.unwrap_or(details.batch);
         }
         Ok(total)
     }
 
-    /// Records and folds rows about people of whom nothing is known.
+    /// Takes the rows out of `plain`, and sorts it, whose subscribers have events already or are in
+    /// `bulk` too. They go into the bulk, unless they are too many: then they are given.
+    fn part_known(
+        &self,
+        plain: &mut PlainRows,
+        bulk: &mut Bulk,
+    ) -> Result<Vec<PlainRow>, WriteError> {
+        plain.sort();
+        bulk.sort(self.manifest.folding(), |id| self.standings.key_of_id(id));
+        if self.sequence() == 0 && bulk.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = plain.take_known(|keys| {
+            let mut known = match self.sequence() {
+                0 => vec![false; keys.len()],
+                _ => self.standings.heads(keys)?.into_iter().map(|head| head != 0).collect(),
+            };
+            bulk.mark(keys, &mut known);
+            Ok::<Vec<bool>, StoreError>(known)
+        })?;
+        if bulk.len() + known.len() > Bulk::ROWS_MAX {
+            return Ok(known);
+        }
+        bulk.push_plain(&known, plain.occurred_at());
+        Ok(Vec::new())
+    }
+
+    /// Records and folds rows about people of whom nothing is known, and those of a bulk about
+    /// other people.
     fn append_fresh(
         &mut self,
         details: &Details,
         received_at: Timestamp,
         plain: &PlainRows,
+        bulk: &mut Bulk,
     ) -> Result<BulkReport, WriteError> {
         let first = self.sequence() + 1;
         let mut details = details.clone();
@@ -527,17 +537,38 @@ impl Core {
         }
         let opt_out = Fact::new(&details, first, Timestamp::default(), received_at)?;
         let fresh = plain.number_from(first, self.standings.place_alone(&opt_out));
-        let settled = self.standings.changes()?;
+        bulk.sort(self.manifest.folding(), |id| self.standings.key_of_id(id));
+        let heads = self.heads(&bulk.keys)?;
+        let new_ids = bulk.number_from(first + fresh.len());
+        let mut report = BulkReport::default();
+        let others = self.changes_of(bulk, &heads, &opt_out, &mut report, Journaled::NotYet)?;
+        let is_settled = others.is_some();
+        let settled = match others {
+            Some(others) => merge_changes(self.standings.changes()?, others),
+            None => self.standings.changes()?,
+        };
+        if is_settled {
+            new_ids.into_iter().for_each(|(id, key)| self.standings.learn(id, key));
+        }
         let changes = Changes { settled: &settled, fresh: Some(fresh) };
         self.append_and_fold(received_at, changes, |core| {
-            fresh.records().try_for_each(|rows| core.append(&details, received_at, &rows).map(drop))
+            for rows in fresh.records() {
+                core.append(&details, received_at, &rows)?;
+            }
+            if is_settled {
+                core.append_rows(&details, received_at, bulk, &heads)?;
+            }
+            Ok(())
         })?;
-        Ok(BulkReport {
-            added: fresh.subscribers(),
-            already: fresh.len() - fresh.subscribers(),
-            sequence: self.sequence(),
-            batch: Some(details.batch).filter(|&batch| batch != 0),
-        })
+        report.added += fresh.subscribers();
+        report.already += fresh.len() - fresh.subscribers();
+        report.batch = Some(details.batch).filter(|&batch| batch != 0);
+        report.sequence = self.sequence();
+        if !is_settled {
+            // Somebody's history decides, which has to be in the journal first.
+            report.add(self.append_others(&details, received_at, bulk, true)?);
+        }
+        Ok(report)
     }
 
     /// Records a list. Without `sync` it is durable only when it is so large that it is folded.

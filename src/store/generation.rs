@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::changes::{ByKey, Changes};
+use super::changes::Changes;
 use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError, Cursor};
 use super::error::{StoreError, WriteError};
 use super::ids::Ids;
@@ -23,7 +23,7 @@ use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
 use crate::number::{BusinessId, SubscriberKey};
-use crate::snapshot::{Change, SnapshotError, View, merge_with};
+use crate::snapshot::{SnapshotError, View, merge_with};
 use crate::time::Timestamp;
 
 /// The layers, by the names of their files.
@@ -382,12 +382,9 @@ impl LayerWriter<'_> {
     }
 
     fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {
-        let change = |(key, standing): (SubscriberKey, Standing)| Change {
-            key,
-            present: standing.opted_out == self.holds,
-        };
         let mut out = self.create(name)?;
-        let merged = merge_with(&self.layer.set, || self.changes.iter().map(change), &mut out);
+        let members = || self.changes.members(self.holds);
+        let merged = merge_with(&self.layer.set, members, &mut out);
         let summary = merged.map_err(|error| match error {
             SnapshotError::Write { source, .. } => self.failed(name, source),
             source => {
@@ -408,24 +405,32 @@ impl LayerWriter<'_> {
         let fresh = self.changes.fresh;
         let come = self.held().count() as u64 + fresh.map_or(0, |fresh| fresh.subscribers());
         let count = self.layer.set.len() - gone + come;
-        let column = |name: String, old: &Column, new: fn(&Standing) -> i64| {
-            self.write_column(&name, count, &places, old, new)
-        };
+        let places = &places[..];
         let layer = self.layer;
         let of_layer = self.name;
-        let heads = || column(names.heads(of_layer), &layer.heads, |it| it.head as i64);
-        let moments =
-            || column(names.moments(of_layer), &layer.moments, |it| it.since_at.as_millis());
+        let heads = || {
+            let name = names.heads(of_layer);
+            self.write_column(&name, count, places, &layer.heads, |it| it.head as i64)
+        };
+        let moments = || {
+            let name = names.moments(of_layer);
+            let moment = |it: &Standing| it.since_at.as_millis();
+            self.write_column(&name, count, places, &layer.moments, moment)
+        };
         let since = || {
             let is_needed = layer.since.is_some()
                 || fresh.is_some_and(|fresh| fresh.has_repeats())
                 || self.held().any(|it| it.since != it.head);
             let old = layer.since.as_ref().unwrap_or(&layer.heads);
             let name = names.since(of_layer);
-            is_needed.then(|| column(name, old, |it| it.since as i64)).transpose()
+            let column = || self.write_column(&name, count, places, old, |it| it.since as i64);
+            is_needed.then(column).transpose()
         };
-        let profiles =
-            || column(names.profiles(of_layer), &layer.profiles, |it| i64::from(it.profile.0));
+        let profiles = || {
+            let name = names.profiles(of_layer);
+            let profile = |it: &Standing| i64::from(it.profile.0);
+            self.write_column(&name, count, places, &layer.profiles, profile)
+        };
         let ((heads, moments), (since, profiles)) =
             rayon::join(|| rayon::join(heads, moments), || rayon::join(since, profiles));
         Ok((count, [heads?, moments?, profiles?], since?))
@@ -469,17 +474,6 @@ impl LayerWriter<'_> {
         }
     }
 
-    /// All changes with their places: those of `places` and, met on a walk, those of people who
-    /// were unknown.
-    fn placed(&self, places: &[Place]) -> impl Iterator<Item = (Standing, Place)> {
-        let settled = self.changes.settled.iter().zip(places);
-        let settled = settled.map(|((key, standing), place)| (*key, (*standing, *place)));
-        let mut walk = self.walk();
-        let fresh = self.changes.fresh_standings();
-        let fresh = fresh.map(move |(key, standing)| (key, (standing, walk(key))));
-        ByKey::new(settled, fresh).map(|(_, placed)| placed)
-    }
-
     /// Copies an old column around the changed keys, whose entries `new` gives.
     fn write_column(
         &self,
@@ -487,7 +481,7 @@ impl LayerWriter<'_> {
         count: u64,
         places: &[Place],
         old: &Column,
-        new: fn(&Standing) -> i64,
+        new: impl Fn(&Standing) -> i64,
     ) -> Result<FileInfo, WriteError> {
         let damaged = |at| WriteError::from(self.layer.damaged_column(old, at));
         let output = |source| self.failed(name, source);
@@ -511,7 +505,9 @@ impl LayerWriter<'_> {
         }
         let mut entries = Cursor::new(old);
         let mut copied = 0;
-        for (standing, place) in self.placed(places) {
+        let mut walk = self.walk();
+        self.changes.visit(|key, standing, settled| {
+            let place = settled.map_or_else(|| walk(key), |at| places[at]);
             if place.rank() > copied {
                 column.copy(&mut entries, place.rank() - copied).map_err(failed)?;
                 copied = place.rank();
@@ -521,9 +517,10 @@ impl LayerWriter<'_> {
                 copied += 1;
             }
             if standing.opted_out == self.holds {
-                column.push(new(&standing)).map_err(output)?;
+                column.push(new(standing)).map_err(output)?;
             }
-        }
+            Ok::<(), WriteError>(())
+        })?;
         column.copy(&mut entries, self.layer.set.len() - copied).map_err(failed)?;
         column.finish().map_err(output)?.finish(name)
     }

@@ -50,7 +50,7 @@ impl PlainRow {
     }
 
     pub(super) fn number(self) -> Number {
-        Number::from_e164(self.0 >> 1).expect("it was made of a number")
+        Number::trusted(self.0 >> 1)
     }
 
     pub(super) fn spelling(self) -> Spelling<'static> {
@@ -97,18 +97,17 @@ impl PlainRows {
 
     /// By key; rows of one subscriber by spelling. Others of one spelling are the same row.
     pub(super) fn sort(&mut self) {
-        self.rows.par_sort_unstable();
+        sort(&mut self.rows);
     }
 
-    /// Takes out the rows of subscribers who have a newest event: those for which `heads` gives
-    /// one. They stay sorted.
-    pub(super) fn split_known<E: Send>(
+    /// Takes out the rows of the subscribers who are known, of ascending keys. They stay sorted.
+    pub(super) fn take_known<E: Send>(
         &mut self,
-        heads: impl Fn(&[SubscriberKey]) -> Result<Vec<u64>, E> + Sync,
+        are_known: impl Fn(&[SubscriberKey]) -> Result<Vec<bool>, E> + Sync,
     ) -> Result<Vec<PlainRow>, E> {
         let known = |rows: &[PlainRow]| {
             let keys: Vec<SubscriberKey> = rows.iter().map(|row| row.key()).collect();
-            let known = rows.iter().zip(heads(&keys)?).filter(|(_, head)| *head != 0);
+            let known = rows.iter().zip(are_known(&keys)?).filter(|(_, is_known)| *is_known);
             Ok(known.map(|(row, _)| *row).collect::<Vec<PlainRow>>())
         };
         let known: Vec<Vec<PlainRow>> =
@@ -138,6 +137,16 @@ impl PlainRows {
             profile,
         }
     }
+}
+
+/// Parts them in the middle until there is a part for each thread.
+fn sort(rows: &mut [PlainRow]) {
+    const PART_ROWS: usize = 1 << 20;
+    if rows.len() <= PART_ROWS {
+        return rows.sort_unstable();
+    }
+    let (low, _, high) = rows.select_nth_unstable(rows.len() / 2);
+    rayon::join(|| sort(low), || sort(high));
 }
 
 /// Sorted and numbered rows that are the first events about their subscribers.
@@ -174,24 +183,15 @@ impl<'a> Fresh<'a> {
         [self.standing(first, first), self.standing(last, last)]
     }
 
-    /// How the subscribers stand afterwards, ascending by key.
-    pub(super) fn standings(self) -> impl Iterator<Item = (SubscriberKey, Standing)> + 'a {
-        let mut next = self.first;
-        let mut take = move |row: &PlainRow| {
-            let next = &mut next[row.place()];
-            *next += 1;
-            *next - 1
-        };
-        let mut rows = self.rows.iter().peekable();
-        std::iter::from_fn(move || {
-            let row = rows.next()?;
-            let since = take(row);
-            let mut head = since;
-            while let Some(later) = rows.next_if(|later| later.key() == row.key()) {
-                head = take(later);
-            }
-            Some((row.key(), self.standing(since, head)))
-        })
+    /// The keys of the subscribers, ascending.
+    pub(super) fn keys(self) -> impl Iterator<Item = SubscriberKey> + 'a {
+        let mut before = None;
+        self.rows.iter().map(|row| row.key()).filter(move |&key| before.replace(key) != Some(key))
+    }
+
+    /// Goes over how the subscribers stand afterwards.
+    pub(super) fn cursor(self) -> Cursor<'a> {
+        Cursor { fresh: self, next: self.first }
     }
 
     fn standing(&self, since: u64, head: u64) -> Standing {
@@ -229,5 +229,45 @@ impl<'a> Fresh<'a> {
                 previous,
             })
         })
+    }
+}
+
+/// Goes over how the subscribers of fresh rows stand, ascending by key.
+pub(super) struct Cursor<'a> {
+    /// Those that are left.
+    fresh: Fresh<'a>,
+    /// Sequence of the next row of each spelling.
+    next: [u64; SPELLINGS.len()],
+}
+
+impl Cursor<'_> {
+    /// Visits those whose key is below `end` and who were not visited yet.
+    #[inline]
+    pub(super) fn visit_below<E>(
+        &mut self,
+        end: SubscriberKey,
+        mut visit: impl FnMut(SubscriberKey, &Standing) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while let Some((row, rest)) = self.fresh.rows.split_first()
+            && row.key() < end
+        {
+            self.fresh.rows = rest;
+            let since = self.take(row);
+            let mut head = since;
+            while let Some((later, rest)) = self.fresh.rows.split_first()
+                && later.key() == row.key()
+            {
+                self.fresh.rows = rest;
+                head = self.take(later);
+            }
+            visit(row.key(), &self.fresh.standing(since, head))?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, row: &PlainRow) -> u64 {
+        let next = &mut self.next[row.place()];
+        *next += 1;
+        *next - 1
     }
 }
