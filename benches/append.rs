@@ -9,6 +9,8 @@
 //! `OPTOUT_BENCH_NUMBERS` is the size of the store (200,000 if not given), `OPTOUT_BENCH_FOLDER`
 //! the folder on whose disk it is made.
 
+#![expect(clippy::print_stdout, reason = "a bench prints what it measured")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
