@@ -139,8 +139,9 @@ const UNNUMBERED: u64 = 1 << 60;
 impl Bulk {
     /// Rows that a bulk should gather at the most: what is sorted and folded at once.
     pub const ROWS_MAX: usize = 4 << 20;
-    /// As many, when nearly all of them say nothing but a number and need little room.
-    pub const PLAIN_ROWS_MAX: usize = 24 << 20;
+    /// As many, when nearly all of them say nothing but a number and need little room. A crash
+    /// right before they are folded leaves so many events to be taken in at the next opening.
+    pub const PLAIN_ROWS_MAX: usize = 27 << 18;
     /// Plain rows for each other one, from which on nearly all are.
     const PLAIN_PER_OTHER: usize = 8;
     /// Bytes of spellings after which it should be recorded too.

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
-use super::changes::Changes;
 use super::column::ColumnIdentity;
 use super::erase::Gone;
 use super::error::{StoreError, WriteError};
 use super::generation::{self, Generation};
+use super::incoming::Incoming;
 use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::linked::Pool;
@@ -571,7 +571,7 @@ impl Core {
         if is_settled {
             new_ids.into_iter().for_each(|(id, key)| self.standings.learn(id, key));
         }
-        let changes = Changes { settled: &settled, fresh: Some(fresh) };
+        let changes = Incoming { settled: &settled, fresh: Some(fresh) };
         self.append_and_fold(received_at, changes, |core| {
             for rows in fresh.records() {
                 core.append(&details, received_at, &rows)?;
@@ -656,7 +656,7 @@ impl Core {
     fn append_and_fold(
         &mut self,
         received_at: Timestamp,
-        changes: Changes<'_>,
+        changes: Incoming<'_>,
         append: impl FnOnce(&mut Core) -> Result<(), WriteError> + Send,
     ) -> Result<(), WriteError> {
         let gone = Gone::default();
@@ -913,7 +913,7 @@ impl GenerationFiles {
         disk: &dyn Disk,
         manifest: &Manifest,
         standings: &Standings,
-        changes: Changes<'_>,
+        changes: Incoming<'_>,
         gone: &Gone,
     ) -> Result<GenerationFiles, WriteError> {
         let store = manifest.store_id().unwrap_or_default();

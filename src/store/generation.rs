@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
-use super::changes::Changes;
 use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError, Cursor};
 use super::error::{StoreError, WriteError};
 use super::ids::Ids;
+use super::incoming::Incoming;
 use super::layout::{GenerationNames, ids_name};
 use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::{ProfileId, Profiles};
@@ -267,7 +267,7 @@ pub(super) fn map(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError
 pub(super) fn write(
     disk: &dyn Disk,
     old: &Generation,
-    changes: Changes<'_>,
+    changes: Incoming<'_>,
     profiles: &Profiles,
     identity: ColumnIdentity,
 ) -> Result<(Vec<LayerInfo>, FileInfo), WriteError> {
@@ -347,7 +347,7 @@ struct LayerWriter<'a> {
     name: &'a str,
     /// The value of `opted_out` of the keys that this layer holds.
     holds: bool,
-    changes: Changes<'a>,
+    changes: Incoming<'a>,
     identity: ColumnIdentity,
 }
 

@@ -12,7 +12,6 @@
 //! the manifest, then remove what it no longer names.
 
 mod bulk;
-mod changes;
 mod column;
 mod core;
 mod erase;
@@ -20,6 +19,7 @@ mod error;
 mod filter;
 mod generation;
 mod ids;
+mod incoming;
 mod init;
 mod layout;
 mod linked;

@@ -1,4 +1,4 @@
-//! What is to change in the next generation?
+//! What comes into the next generation?
 //!
 //! Two lists that ascend by key and have no key in common: standings that were worked out one by
 //! one, and the rows of a list about people of whom nothing was known, from whose places their
@@ -11,24 +11,24 @@ use super::standing::Standing;
 use crate::number::SubscriberKey;
 use crate::snapshot::Change;
 
-/// What is to change in the next generation.
+/// What comes into the next generation.
 #[derive(Clone, Copy)]
-pub(super) struct Changes<'a> {
+pub(super) struct Incoming<'a> {
     pub(super) settled: &'a [(SubscriberKey, Standing)],
     pub(super) fresh: Option<Fresh<'a>>,
 }
 
-impl<'a> From<&'a [(SubscriberKey, Standing)]> for Changes<'a> {
-    fn from(settled: &'a [(SubscriberKey, Standing)]) -> Changes<'a> {
-        Changes { settled, fresh: None }
+impl<'a> From<&'a [(SubscriberKey, Standing)]> for Incoming<'a> {
+    fn from(settled: &'a [(SubscriberKey, Standing)]) -> Incoming<'a> {
+        Incoming { settled, fresh: None }
     }
 }
 
-impl<'a> Changes<'a> {
-    /// The changes as far as they can concern those who are opted out, or those who came back:
-    /// who was unknown did not come back.
-    pub(super) fn of_layer(self, opted_out: bool) -> Changes<'a> {
-        Changes { fresh: self.fresh.filter(|_| opted_out), ..self }
+impl<'a> Incoming<'a> {
+    /// What of it can concern those who are opted out, or those who came back: who was unknown did
+    /// not come back.
+    pub(super) fn of_layer(self, opted_out: bool) -> Incoming<'a> {
+        Incoming { fresh: self.fresh.filter(|_| opted_out), ..self }
     }
 
     /// Each key, ascending, and whether it is to be a member of the set of those who are opted out,
