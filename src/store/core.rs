@@ -42,6 +42,8 @@ pub(super) struct Limits {
     pub(super) segment_bytes: u64,
     /// Retracts that are recorded at once when an import is taken back.
     pub(super) undo_rows: usize,
+    /// Rows about people who are known already that are recorded at once.
+    pub(super) known_rows: usize,
 }
 
 impl Default for Limits {
@@ -53,6 +55,7 @@ impl Default for Limits {
             compact_seals_bytes: 4 << 20,
             segment_bytes: SEGMENT_BYTES_MAX,
             undo_rows: Bulk::ROWS_MAX,
+            known_rows: Bulk::ROWS_MAX,
         }
     }
 }
@@ -507,7 +510,7 @@ impl Core {
         let at = plain.occurred_at();
         drop(plain);
         let mut details = details.clone();
-        for rows in known.chunks(Bulk::ROWS_MAX) {
+        for rows in known.chunks(self.limits.known_rows) {
             details.batch = total.batch.unwrap_or(details.batch);
             let mut part = Bulk::of_plain(rows, at);
             total.add(self.append_others(&details, received_at, &mut part, true)?);
@@ -535,7 +538,7 @@ impl Core {
             bulk.mark(keys, &mut known);
             Ok::<Vec<bool>, StoreError>(known)
         })?;
-        if bulk.len() + known.len() > Bulk::ROWS_MAX {
+        if bulk.len() + known.len() > self.limits.known_rows {
             return Ok(known);
         }
         bulk.push_plain(&known, plain.occurred_at());

@@ -8,6 +8,9 @@
 //! Promises that nothing is kept for each subscriber beside the row itself. Leaves rows of any
 //! other kind, and those of subscribers who are known already, to `bulk`.
 
+#[cfg(test)]
+mod tests;
+
 use rayon::prelude::*;
 
 use super::bulk::RECORD_ROWS;
