@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -18,8 +19,8 @@ use crate::number::{
 use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
-    Bulk, NewEvent, Outcome, PlainRow, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer,
-    fact_of,
+    Bulk, Effect, NewEvent, Outcome, PlainRow, Reader, StoreError, TEXT_BYTES_MAX, WriteError,
+    Writer, fact_of,
 };
 use crate::table::{Block, ColumnChoice, ReadOptions, Record, Shape, Table, TableError};
 use crate::time::{Timestamp, Zone};
@@ -228,7 +229,7 @@ pub struct DryRun {
 /// Who would be opted out by the rows so far.
 #[derive(Debug, Default)]
 struct WouldBe {
-    keys: HashSet<SubscriberKey>,
+    keys: HashSet<SubscriberKey, RandomState>,
     /// Ids that no event is about.
     ids: HashSet<Address>,
 }
@@ -239,12 +240,55 @@ impl DryRun {
         DryRun { reader, would_be: Mutex::default() }
     }
 
-    /// Whether an opt-out says nothing beside those that stand.
-    fn says_nothing(&self, key: SubscriberKey, details: &Details) -> Result<bool, ImportError> {
+    /// How many of the rows would opt somebody out of more than he is, and how many not.
+    fn count(
+        &self,
+        bulk: &Bulk,
+        details: &Details,
+        received_at: Timestamp,
+    ) -> Result<(u64, u64), ImportError> {
+        const PIECE_ROWS: usize = 1 << 14;
+        const ROWS: usize = PIECE_ROWS << 6;
+        let mut rows = bulk.rows().peekable();
+        let mut added = 0;
+        while rows.peek().is_some() {
+            let rows: Vec<(Address, Timestamp)> = rows.by_ref().take(ROWS).collect();
+            let effects = rows.par_chunks(PIECE_ROWS).map(|rows| self.effects(rows, details));
+            let effects = effects.collect::<Result<Vec<_>, ImportError>>()?;
+            for ((address, at), (key, effect)) in rows.into_iter().zip(effects.concat()) {
+                let adds = match (key, effect) {
+                    (_, Effect::Nothing) => false,
+                    (Some(key), Effect::First) => self.would_be().keys.insert(key),
+                    _ => self.would_add(address, details, at, received_at)?,
+                };
+                added += u64::from(adds);
+            }
+        }
+        Ok((added, bulk.len() as u64 - added))
+    }
+
+    /// The key of each row, and what its opt-out would do.
+    fn effects(
+        &self,
+        rows: &[(Address, Timestamp)],
+        details: &Details,
+    ) -> Result<Vec<(Option<SubscriberKey>, Effect)>, ImportError> {
+        let keys = rows.iter().map(|(address, _)| self.reader.key_of(address));
+        let keys: Vec<Option<SubscriberKey>> = keys.collect::<Result<_, StoreError>>()?;
         let now = Timestamp::default();
-        let Ok(opt_out) = Fact::new(details, 0, now, now) else { return Ok(false) };
-        let claims = self.reader.claims(key)?;
-        Ok(claims.with(opt_out.claim()) == claims)
+        let Ok(opt_out) = Fact::new(details, 0, now, now) else {
+            return Ok(keys.into_iter().map(|key| (key, Effect::Unclear)).collect());
+        };
+        let known: Vec<SubscriberKey> = keys.iter().flatten().copied().collect();
+        let mut effects = self.reader.effects(&opt_out, &known)?.into_iter();
+        let effect = |key: Option<SubscriberKey>| {
+            (key, key.and_then(|_| effects.next()).unwrap_or(Effect::Unclear))
+        };
+        Ok(keys.into_iter().map(effect).collect())
+    }
+
+    fn would_be(&self) -> MutexGuard<'_, WouldBe> {
+        self.would_be.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether one more opt-out would opt somebody out of more than he is.
@@ -255,17 +299,18 @@ impl DryRun {
         occurred_at: Timestamp,
         received_at: Timestamp,
     ) -> Result<bool, ImportError> {
-        let Some(key) = self.reader.key_of(&address)? else {
-            let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
-            return Ok(would_be.ids.insert(address));
+        let (key, effect) = self.effects(&[(address.clone(), occurred_at)], details)?[0];
+        let Some(key) = key else {
+            return Ok(self.would_be().ids.insert(address));
         };
-        let counts = match self.reader.standing(key)? {
-            None => true,
-            Some(standing) if standing.opted_out && self.says_nothing(key, details)? => false,
-            Some(_) => would_count(&self.reader.history(key)?, details, occurred_at, received_at),
+        let counts = match effect {
+            Effect::First => true,
+            Effect::Nothing => false,
+            Effect::Unclear => {
+                would_count(&self.reader.history(key)?, details, occurred_at, received_at)
+            }
         };
-        let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(counts && would_be.keys.insert(key))
+        Ok(counts && self.would_be().keys.insert(key))
     }
 }
 
@@ -693,11 +738,8 @@ impl<'a> Sink<'a> {
             }
             ImportTarget::DryRun(run) => {
                 for (_, bulk) in self.gathered.lists() {
-                    for (address, at) in bulk.rows() {
-                        let adds = run.would_add(address, &self.details, at, self.received_at)?;
-                        added += u64::from(adds);
-                        already += u64::from(!adds);
-                    }
+                    let counts = run.count(bulk, &self.details, self.received_at)?;
+                    (added, already) = (added + counts.0, already + counts.1);
                 }
             }
         }

@@ -199,13 +199,6 @@ impl Bulk {
         }
     }
 
-    /// A bulk of plain rows, which are recorded as any others.
-    pub(super) fn of_plain(rows: &[PlainRow], occurred_at: Timestamp) -> Bulk {
-        let mut bulk = Bulk::new();
-        bulk.push_plain(rows, occurred_at);
-        bulk
-    }
-
     /// Gives the plain rows away to be recorded apart, if that pays: if they are at least `many` and
     /// nearly all, or too many to be anything else. Otherwise they join the others.
     pub(super) fn take_plain(&mut self, many: u64) -> Option<PlainRows> {

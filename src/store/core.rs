@@ -512,14 +512,15 @@ impl Core {
         let mut details = details.clone();
         for rows in known.chunks(self.limits.known_rows) {
             details.batch = total.batch.unwrap_or(details.batch);
-            let mut part = Bulk::of_plain(rows, at);
-            total.add(self.append_others(&details, received_at, &mut part, true)?);
+            bulk.clear();
+            bulk.push_plain(rows, at);
+            total.add(self.append_others(&details, received_at, bulk, true)?);
         }
         Ok(total)
     }
 
     /// Takes the rows out of `plain`, and sorts it, whose subscribers have events already or are in
-    /// `bulk` too. They go into the bulk, unless they are too many: then they are given.
+    /// `bulk` too. They go into the bulk; those for which it has no room are given.
     fn part_known(
         &self,
         plain: &mut PlainRows,
@@ -538,11 +539,10 @@ impl Core {
             bulk.mark(keys, &mut known);
             Ok::<Vec<bool>, StoreError>(known)
         })?;
-        if bulk.len() + known.len() > self.limits.known_rows {
-            return Ok(known);
-        }
-        bulk.push_plain(&known, plain.occurred_at());
-        Ok(Vec::new())
+        let room = self.limits.known_rows.saturating_sub(bulk.len());
+        let (now, later) = known.split_at(room.min(known.len()));
+        bulk.push_plain(now, plain.occurred_at());
+        Ok(later.to_vec())
     }
 
     /// Records and folds rows about people of whom nothing is known, and those of a bulk about

@@ -14,6 +14,7 @@
 mod bulk;
 mod column;
 mod core;
+mod effect;
 mod erase;
 mod error;
 mod filter;
@@ -41,6 +42,7 @@ mod writer;
 mod tests;
 
 pub use bulk::{Bulk, BulkReport};
+pub(crate) use effect::Effect;
 pub use erase::{EraseReport, Erased, Erasure};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
