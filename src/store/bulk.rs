@@ -194,6 +194,7 @@ impl Bulk {
 
     /// Adds plain rows to the others.
     pub(super) fn push_plain(&mut self, rows: &[PlainRow], occurred_at: Timestamp) {
+        self.rows.reserve(rows.len());
         for row in rows {
             self.push_read(row.number(), Some(row.key()), occurred_at, row.spelling());
         }

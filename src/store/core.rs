@@ -500,14 +500,16 @@ impl Core {
         let Some(mut plain) = bulk.take_plain(many) else {
             return self.append_others(details, received_at, bulk, sync);
         };
-        let mut known = self.part_known(&mut plain, bulk)?;
-        let mut total = if plain.rows().len() as u64 >= many {
-            self.append_fresh(details, received_at, &plain, bulk)?
-        } else {
-            known.extend(plain.rows());
-            self.append_others(details, received_at, bulk, true)?
-        };
         let at = plain.occurred_at();
+        let mut known = self.part_known(&mut plain, bulk)?;
+        let is_many = plain.rows().len() as u64 >= many;
+        if !is_many {
+            known.extend(std::mem::take(&mut plain).rows());
+        }
+        let mut total = match is_many {
+            true => self.append_fresh(details, received_at, &plain, bulk)?,
+            false => self.append_others(details, received_at, bulk, true)?,
+        };
         drop(plain);
         let mut details = details.clone();
         for rows in known.chunks(self.limits.known_rows) {
