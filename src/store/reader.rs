@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::error::StoreError;
-use super::generation::Generation;
 use super::linked::follow_all;
 use super::manifest::Manifest;
 use super::past::Past;
@@ -452,7 +451,7 @@ pub(super) fn load(
         );
         return Err(StoreError::damaged(journal.path(), 0, what));
     }
-    let mut standings = Standings::new(Arc::new(Generation::open(disk, manifest)?));
+    let mut standings = Standings::open(disk, manifest)?;
     journal.scan(
         manifest.sequence,
         |_| true,

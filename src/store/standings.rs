@@ -1,22 +1,27 @@
-//! How everybody stands: a generation, and over it what the journal holds beyond.
+//! How everybody stands: the sets of a generation, and over them what changed since they were
+//! written, as the generation's file of changes and the journal behind it say.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::changes::Changes;
 use super::error::StoreError;
 use super::generation::Generation;
 use super::linked::{Pool, follow_all};
+use super::manifest::Manifest;
 use super::profiles::{Profile, ProfileId, Profiles};
 use super::standing::{Decided, Standing, decide, fact_of_row};
+use crate::disk::Disk;
 use crate::event::Action;
 use crate::journal::{Journal, Record, Subject};
 use crate::number::{Address, BusinessId, Folding, SubscriberKey, fold};
 use crate::policy::{Claims, Context, Fact, Policy, Ruling};
 use crate::time::Timestamp;
 
-/// What the events beyond the generation changed. Numbers come from outside, hence the keyed
+/// What the events beyond the sets of the generation changed: those that its file of changes covers,
+/// and those of the journal behind it. Numbers come from outside, hence the keyed
 /// hash.
 type Overlay = HashMap<SubscriberKey, Entry, RandomState>;
 
@@ -62,7 +67,7 @@ pub(super) struct Standings {
     overlay: Arc<Overlay>,
     /// Those of the generation, and behind them those of the overlay.
     profiles: Arc<Profiles>,
-    /// The ids of the overlay that the generation does not know.
+    /// The ids of the overlay that the generation's table does not know.
     ids: Arc<NewIds>,
 }
 
@@ -70,9 +75,35 @@ pub(super) struct Standings {
 type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 
 impl Standings {
-    pub(super) fn new(generation: Arc<Generation>) -> Standings {
-        let profiles = generation.profiles.clone();
-        Standings { generation, overlay: Arc::default(), profiles, ids: Arc::default() }
+    /// Opens the generation of a manifest, with all events that are folded into it and no others.
+    pub(super) fn open(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Standings, StoreError> {
+        Standings::over(Arc::new(Generation::open(disk, manifest)?), &**disk, manifest)
+    }
+
+    /// As [`Standings::open`], over sets and columns that are open already.
+    pub(super) fn over(
+        generation: Arc<Generation>,
+        disk: &dyn Disk,
+        manifest: &Manifest,
+    ) -> Result<Standings, StoreError> {
+        let Some(info) = &manifest.changes else {
+            let profiles = generation.profiles.clone();
+            return Ok(Standings {
+                generation,
+                overlay: Arc::default(),
+                profiles,
+                ids: Arc::default(),
+            });
+        };
+        let Changes { standings, profiles, ids } =
+            Changes::read(disk, manifest, info, &generation)?;
+        let entry = |(key, standing)| (key, Entry { standing, continues: false });
+        Ok(Standings {
+            generation,
+            overlay: Arc::new(standings.into_iter().map(entry).collect()),
+            profiles: Arc::new(profiles),
+            ids: Arc::new(ids.into_iter().collect()),
+        })
     }
 
     /// The key of an address; `None` for an id that no event is about.
@@ -187,6 +218,15 @@ impl Standings {
             }
         }
         count
+    }
+
+    /// Number of subscribers about whom there is an event.
+    pub(super) fn subscribers(&self) -> u64 {
+        let Generation { suppressed, released, .. } = &*self.generation;
+        let is_new =
+            |key: &&SubscriberKey| !suppressed.set.contains(**key) && !released.set.contains(**key);
+        let new = self.overlay.keys().filter(is_new).count() as u64;
+        suppressed.set.len() + released.set.len() + new
     }
 
     /// Number of subscribers who are opted out and whose newest event `counts`.
@@ -428,7 +468,7 @@ impl Standings {
         Ok(())
     }
 
-    /// Everything that the overlay changes, ascending by key.
+    /// Everything in which the overlay differs from the sets, ascending by key.
     pub(super) fn changes(&self) -> Result<Vec<(SubscriberKey, Standing)>, StoreError> {
         use rayon::slice::ParallelSliceMut;
         let mut changes = Vec::with_capacity(self.overlay.len());

@@ -239,6 +239,9 @@ fn live(seed: u64, steps: usize) {
         compact_after_events: [2, 5, u64::MAX][seed as usize % 3],
         compact_seals_bytes: [1, 400, u64::MAX][seed as usize / 3 % 3],
         segment_bytes: [300, 2000, u64::MAX][seed as usize / 9 % 3],
+        // Some write the sets anew each time, some list everybody beside them, some a few.
+        changes_max: [0, u64::MAX, 4][seed as usize / 27 % 3],
+        members_per_change: 1,
         ..Limits::default()
     };
     let open = |disk: &MemoryDisk| writer(disk).with_limits(limits);
