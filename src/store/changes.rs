@@ -283,3 +283,6 @@ impl Take<'_> {
 }
 
 const ENDS: &str = "it ends too early";
+
+#[cfg(test)]
+mod tests;

@@ -222,7 +222,7 @@ fn compact_changes_no_answer() {
     };
     let before = answers(&place);
     let folded = place.run(&["--json", "compact"]);
-    let expected = "{\"generation\":1,\"sequence\":4,\"folded\":4,\"opted_out\":2}\n";
+    let expected = "{\"generation\":1,\"sequence\":4,\"folded\":4,\"changes\":0,\"opted_out\":2}\n";
     assert_eq!(folded.exits(0), expected);
     assert_eq!(answers(&place), before);
     let words = "folded 0 events; generation 1 holds 2 opted-out subscribers up to sequence 4\n";
