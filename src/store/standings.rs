@@ -34,6 +34,29 @@ struct Entry {
     continues: bool,
 }
 
+/// What a row of a record says. The rows share all but person and moment, so that it is found out
+/// once.
+struct Said {
+    fact: Fact,
+    /// The profile of an opt-out against somebody against whom nothing else stands.
+    alone: Profile,
+    /// Its place, once it has one.
+    place: Option<ProfileId>,
+}
+
+impl Said {
+    fn of(fact: Fact) -> Said {
+        let alone = Profile::alone(Claims::default().with(fact.claim()));
+        Said { fact, alone, place: None }
+    }
+
+    /// The same in another row.
+    fn in_row(&mut self, record: &Record, row: usize) {
+        self.fact.sequence = record.first_sequence() + row as u64;
+        self.fact.occurred_at = record.occurred_at(row);
+    }
+}
+
 /// What a policy says of each profile for one message.
 #[derive(Clone, Debug)]
 pub(crate) struct Lens {
@@ -248,14 +271,22 @@ impl Standings {
     /// Takes a record of the journal in. The journal holds it already.
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
+        let mut of_record = None;
         for row in 0..record.rows() {
             self.meet(journal, record, row)?;
             let Some(key) = record.key(row, folding) else { continue };
+            let said = match &mut of_record {
+                None => of_record.insert(Said::of(fact_of_row(journal, record, row)?)),
+                Some(said) => {
+                    said.in_row(record, row);
+                    said
+                }
+            };
             // Of a link, the other end's newest event is in this record too.
             let other = record.partner(row).and_then(|other| {
                 Some((record.key(other, folding)?, record.first_sequence() + other as u64))
             });
-            self.settle(journal, key, fact_of_row(journal, record, row)?, other)?;
+            self.settle(journal, key, said, other)?;
         }
         Ok(())
     }
@@ -286,15 +317,16 @@ impl Standings {
         &mut self,
         journal: &Journal,
         key: SubscriberKey,
-        fact: Fact,
+        said: &mut Said,
         other: Option<(SubscriberKey, u64)>,
     ) -> Result<(), StoreError> {
-        if let Some(entry) = self.settled_at_once(key, &fact)? {
+        said.place = said.place.or_else(|| self.profiles.find(&said.alone));
+        if let Some(entry) = self.settled_at_once(key, said)? {
             Arc::make_mut(&mut self.overlay).insert(key, entry);
             return Ok(());
         }
         let pool = Pool::gather(journal, key, |member| match other {
-            _ if member == key => Ok(fact.sequence),
+            _ if member == key => Ok(said.fact.sequence),
             Some((other, head)) if member == other => Ok(head),
             _ => self.head(member),
         })?;
@@ -312,8 +344,9 @@ impl Standings {
     fn settled_at_once(
         &self,
         key: SubscriberKey,
-        fact: &Fact,
+        said: &Said,
     ) -> Result<Option<Entry>, StoreError> {
+        let Said { fact, place: alone, .. } = said;
         if fact.action != Action::OptOut {
             return Ok(None);
         }
@@ -322,11 +355,9 @@ impl Standings {
             let standing = Standing { opted_out: true, head, since, since_at, profile };
             Some(Entry { standing, continues })
         };
-        let alone = Profile::alone(Claims::default().with(fact.claim()));
-        let profile = self.profiles.find(&alone);
+        let says_nothing = |profile| *alone == Some(profile) || self.says_nothing(fact, profile);
         if let Some(mut entry) = self.overlay.get(&key).copied() {
-            let stands =
-                entry.standing.opted_out && self.says_nothing(fact, entry.standing.profile);
+            let stands = entry.standing.opted_out && says_nothing(entry.standing.profile);
             entry.standing.head = head;
             return Ok(stands.then_some(entry));
         }
@@ -336,16 +367,16 @@ impl Standings {
         }
         let uniform = suppressed.uniform_profile();
         // Whether listed or not: afterwards the profile is this one.
-        if let (Some(profile), Some(uniform)) = (profile, uniform)
-            && (uniform == profile || suppressed.set.is_empty())
+        if let (Some(alone), Some(uniform)) = (*alone, uniform)
+            && (uniform == alone || suppressed.set.is_empty())
         {
-            return Ok(first(profile, true));
+            return Ok(first(alone, true));
         }
         match suppressed.set.position(key) {
-            None => Ok(profile.and_then(|profile| first(profile, false))),
+            None => Ok(alone.and_then(|alone| first(alone, false))),
             Some(position) => {
                 let mut standing = suppressed.standing(position, true)?;
-                let stands = self.says_nothing(fact, standing.profile);
+                let stands = says_nothing(standing.profile);
                 standing.head = head;
                 Ok(stands.then_some(Entry { standing, continues: false }))
             }
