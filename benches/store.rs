@@ -1,18 +1,18 @@
-//! What a store costs: importing a list, folding, opening, asking, appending.
+//! What a store costs: importing a list, folding, opening, asking.
 //!
 //! `OPTOUT_BENCH_NUMBERS` sets the size (200,000 if not given). Every measured run checks its
 //! answer, so that a fast wrong one cannot win.
 
 use std::hint::black_box;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use optout::event::{Action, Details, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::policy::{Context, Policy};
 use optout::query::{Checker, Judge, Stale};
-use optout::store::{self, Bulk, NewEvent, Reader, Writer};
+use optout::store::{self, Bulk, Reader, Writer};
 use optout::time::Timestamp;
 
 const NOW: Timestamp = Timestamp::from_millis(1_760_000_000_000);
@@ -75,7 +75,7 @@ fn stores(criterion: &mut Criterion) {
     });
     group.finish();
     asking(criterion, folder.path(), count);
-    appending(criterion, folder.path());
+    refreshing(criterion, folder.path());
 }
 
 fn asking(criterion: &mut Criterion, folder: &Path, count: u64) {
@@ -108,48 +108,12 @@ fn asking(criterion: &mut Criterion, folder: &Path, count: u64) {
     group.finish();
 }
 
-/// Durable appends, by one thread and by many that share their syncs; and how long until another
-/// reader sees one.
-fn appending(criterion: &mut Criterion, folder: &Path) {
-    let mut group = criterion.benchmark_group("append");
-    group.sample_size(10).measurement_time(Duration::from_secs(3));
-    let event = |index: u64| NewEvent {
-        address: number(index).into(),
-        linked: None,
-        raw: number(index).to_string(),
-        occurred_at: NOW,
-        details: Details::new(Action::OptOut, Source::Api),
-    };
-    for threads in [1, 64] {
-        group.throughput(Throughput::Elements(1));
-        group.bench_function(format!("durable, {threads} threads"), |bencher| {
-            let writer = Writer::open(folder).expect("no other writer");
-            bencher.iter_custom(|iterations| {
-                let before = writer.sequence();
-                let started = Instant::now();
-                std::thread::scope(|scope| {
-                    for thread in 0..threads {
-                        let (writer, event) = (&writer, &event);
-                        let share = iterations / threads + u64::from(thread < iterations % threads);
-                        scope.spawn(move || {
-                            for step in 0..share {
-                                let events = vec![event(thread * 1000 + step)];
-                                writer.append(events, NOW).expect("room on the disk");
-                            }
-                        });
-                    }
-                });
-                let elapsed = started.elapsed();
-                assert_eq!(writer.sequence(), before + iterations);
-                elapsed
-            });
-        });
-    }
-    group.bench_function("refresh without news", |bencher| {
+/// What a reader pays for looking whether there is news.
+fn refreshing(criterion: &mut Criterion, folder: &Path) {
+    criterion.bench_function("refresh without news", |bencher| {
         let mut reader = Reader::open(folder).expect("a sound store");
         bencher.iter(|| assert_eq!(reader.refresh().expect("a sound store"), 0));
     });
-    group.finish();
 }
 
 criterion_group!(benches, stores);

@@ -534,7 +534,7 @@ impl Journal {
         Ok(segment.opened.get_or_init(|| OpenedSegment { file, index }))
     }
 
-    fn cursor<'a>(
+    pub(super) fn cursor<'a>(
         &'a self,
         file: &'a dyn DiskFile,
         place: (u64, u32),

@@ -185,6 +185,16 @@ impl<'a> Cursor<'a> {
         Cursor { disk, file, seal, segment, revision, window_bytes, window, window_at: 0 }
     }
 
+    /// Has the bytes of the file from an offset on at hand.
+    pub(super) fn hold(&mut self, bytes: Vec<u8>, offset: u64) {
+        (self.window, self.window_at) = (bytes, offset);
+    }
+
+    /// What it has at hand.
+    pub(super) fn into_held(self) -> Vec<u8> {
+        self.window
+    }
+
     /// The record of an entry.
     pub(super) fn record(&mut self, entry: &IndexEntry) -> Result<Record, JournalError> {
         let offset = entry.offset.get();

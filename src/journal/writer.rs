@@ -18,7 +18,7 @@ use super::format::{
 };
 use super::index::{entry, message_hash};
 use super::reader::{ActiveSegment, Mark, SEGMENT_BYTES_LIMIT, SealedSegment};
-use super::record::{Place, Row, Spelling, encode};
+use super::record::{Place, Record, Row, Spelling, encode};
 use super::segment::{Identity, header};
 use super::{Journal, JournalError, JournalIdentity, SegmentInfo, hex};
 use crate::disk::{Disk, DiskError, DiskFile, read_all};
@@ -138,6 +138,21 @@ impl JournalWriter {
         self.journal.active.end = offset + self.buffer.len() as u64;
         self.journal.next_sequence += rows.len() as u64;
         Ok(rows.len())
+    }
+
+    /// The record that was appended last, out of the bytes that were written.
+    ///
+    /// # Errors
+    ///
+    /// When they are no record: they were written as something that nobody could read.
+    pub fn newest(&mut self) -> Result<Record, JournalError> {
+        let active = &self.journal.active;
+        let entry = active.index.entries.last().expect("it is called after an append");
+        let mut cursor = self.journal.cursor(&*active.file, (active.segment, 0), 0);
+        cursor.hold(std::mem::take(&mut self.buffer), entry.offset.get());
+        let record = cursor.record(entry);
+        self.buffer = cursor.into_held();
+        record
     }
 
     fn write(&mut self, offset: u64) -> Result<(), JournalError> {

@@ -118,7 +118,6 @@ pub struct CompactReport {
 #[derive(Debug)]
 pub struct Writer {
     queue: Mutex<Queue>,
-    turn: Condvar,
     core: Mutex<Core>,
     /// Held while a registry layer is changed: its files are written beside the events.
     pub(super) registry_turn: Mutex<()>,
@@ -127,6 +126,7 @@ pub struct Writer {
 #[derive(Debug, Default)]
 struct Queue {
     waiting: Vec<Arc<Ticket>>,
+    /// Whether a thread commits, or was told to.
     is_led: bool,
 }
 
@@ -135,7 +135,35 @@ struct Queue {
 struct Ticket {
     events: Vec<NewEvent>,
     received_at: Timestamp,
-    answer: Mutex<Option<Result<Vec<Receipt>, WriteError>>>,
+    /// What became of it; nothing yet.
+    news: Mutex<Option<News>>,
+    /// Its own, so that nobody is woken in vain.
+    changed: Condvar,
+}
+
+/// What a waiting call is woken with.
+#[derive(Debug)]
+enum News {
+    /// Commit what waits, your own events with it.
+    Lead,
+    Answer(Result<Vec<Receipt>, WriteError>),
+}
+
+impl Ticket {
+    fn tell(&self, news: News) {
+        *lock(&self.news) = Some(news);
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) -> News {
+        let mut news = lock(&self.news);
+        loop {
+            match news.take() {
+                Some(news) => return news,
+                None => news = self.changed.wait(news).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+    }
 }
 
 impl Writer {
@@ -158,7 +186,6 @@ impl Writer {
         let core = Core::open(disk)?;
         Ok(Writer {
             queue: Mutex::default(),
-            turn: Condvar::new(),
             core: Mutex::new(core),
             registry_turn: Mutex::default(),
         })
@@ -197,24 +224,28 @@ impl Writer {
             check_action(event)?;
             check_texts(&event.details, &event.raw)
         })?;
-        let ticket = Arc::new(Ticket { events, received_at, answer: Mutex::new(None) });
-        let mut queue = lock(&self.queue);
-        queue.waiting.push(ticket.clone());
-        loop {
-            if let Some(answer) = lock(&ticket.answer).take() {
-                return answer;
-            }
-            if queue.is_led {
-                queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            }
-            queue.is_led = true;
-            let lead = Lead { writer: self, group: std::mem::take(&mut queue.waiting) };
-            drop(queue);
-            lead.commit();
-            drop(lead);
-            queue = lock(&self.queue);
+        let (news, changed) = (Mutex::default(), Condvar::new());
+        let ticket = Arc::new(Ticket { events, received_at, news, changed });
+        let is_led = {
+            let mut queue = lock(&self.queue);
+            queue.waiting.push(ticket.clone());
+            std::mem::replace(&mut queue.is_led, true)
+        };
+        if !is_led {
+            self.lead();
         }
+        loop {
+            match ticket.wait() {
+                News::Lead => self.lead(),
+                News::Answer(answer) => return answer,
+            }
+        }
+    }
+
+    /// Commits what waits.
+    fn lead(&self) {
+        let group = std::mem::take(&mut lock(&self.queue).waiting);
+        Lead { writer: self, group, answers: Vec::new() }.commit();
     }
 
     /// Records a list of opt-outs that share their details, and returns when all are durable.
@@ -301,33 +332,40 @@ impl Writer {
 }
 
 /// The thread that commits for a group. However it ends, everybody of the group gets an answer
-/// and the next thread can lead.
+/// and the next thread leads.
 struct Lead<'a> {
     writer: &'a Writer,
     group: Vec<Arc<Ticket>>,
+    answers: Vec<Result<Vec<Receipt>, WriteError>>,
 }
 
 impl Lead<'_> {
-    fn commit(&self) {
+    fn commit(mut self) {
         let requests: Vec<_> =
             self.group.iter().map(|it| (&it.events[..], it.received_at)).collect();
-        let answers = self.writer.core().commit(&requests);
-        for (ticket, answer) in self.group.iter().zip(answers) {
-            *lock(&ticket.answer) = Some(answer);
-        }
+        self.answers = self.writer.core().commit(&requests);
     }
 }
 
 impl Drop for Lead<'_> {
+    /// First the next group, which has its events to write while this one is woken.
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.writer.core().give_up();
-            for ticket in &self.group {
-                *lock(&ticket.answer) = Some(Err(WriteError::Finished));
-            }
         }
-        lock(&self.writer.queue).is_led = false;
-        self.writer.turn.notify_all();
+        let next = {
+            let mut queue = lock(&self.writer.queue);
+            queue.is_led = !queue.waiting.is_empty();
+            queue.waiting.first().cloned()
+        };
+        if let Some(next) = next {
+            next.tell(News::Lead);
+        }
+        let unanswered = std::iter::repeat_with(|| Err(WriteError::Finished));
+        let answers = std::mem::take(&mut self.answers).into_iter().chain(unanswered);
+        for (ticket, answer) in self.group.iter().zip(answers) {
+            ticket.tell(News::Answer(answer));
+        }
     }
 }
 

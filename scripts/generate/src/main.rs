@@ -8,9 +8,11 @@
 //!   a measurement.
 //! - [`spelling`]: how a number is written; [`ids`]: who is known by an id instead.
 //! - [`optouts`], [`recipients`], [`samples`]: the files.
+//! - [`hostile`]: campaigns that are hard to read.
 //! - [`registry`]: an outside list of the size of the do-not-call registry of the United States.
 //! - [`random`], [`output`]: what all of them stand on.
 
+mod hostile;
 mod ids;
 mod optouts;
 mod output;
@@ -23,17 +25,18 @@ mod samples;
 mod spelling;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::hostile::HostileCampaign;
 use crate::ids::Ids;
 use crate::optouts::OptOutList;
 use crate::output::Output;
 use crate::population::{COUNTRIES, Population};
-use crate::recipients::Campaign;
+use crate::recipients::{Campaign, Expected};
 use crate::registry::RegistryList;
 use crate::spelling::Spellings;
 
@@ -60,6 +63,9 @@ enum Command {
     #[command(after_help = "Example:\n  optout-generate recipients --rows 10000000 --share 10% \
                             -o campaign.csv --expected-kept kept.csv")]
     Recipients(RecipientArgs),
+    /// Write a campaign that is hard to read; a tenth of the recipients have opted out.
+    #[command(after_help = "Example:\n  optout-generate hostile quoted -o quoted.csv")]
+    Hostile(HostileArgs),
     /// Write a do-not-contact list of American numbers, each once.
     #[command(after_help = "Example:\n  optout-generate registry --rows 258500000 -o registry.txt")]
     Registry(RegistryArgs),
@@ -142,6 +148,30 @@ struct RecipientArgs {
 }
 
 #[derive(Args)]
+struct HostileArgs {
+    /// What makes it hard to read
+    #[arg(value_enum)]
+    kind: hostile::Kind,
+    /// It ends with the row that reaches so many bytes
+    #[arg(long, value_name = "N", default_value_t = 500_000_000)]
+    bytes: u64,
+    /// How many people have opted out: the --rows of the opt-out list
+    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    optouts: u64,
+    /// The file to write; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    output: PathBuf,
+    /// Write what a right scrub counts, as JSON: rows, kept, suppressed, invalid
+    #[arg(long, value_name = "FILE")]
+    expected: Option<PathBuf>,
+    /// Write what a right scrub keeps, byte for byte
+    #[arg(long, value_name = "FILE")]
+    expected_kept: Option<PathBuf>,
+    #[command(flatten)]
+    population: PopulationArgs,
+}
+
+#[derive(Args)]
 struct RegistryArgs {
     /// How many numbers are on the list
     #[arg(long, value_name = "N", default_value_t = 258_500_000)]
@@ -191,6 +221,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Optouts(args) => write_optouts(&args),
         Command::Recipients(args) => write_recipients(&args),
+        Command::Hostile(args) => write_hostile(&args),
         Command::Registry(args) => write_registry(&args),
         Command::Samples { dir } => samples::write(&dir),
     };
@@ -233,10 +264,31 @@ fn write_recipients(args: &RecipientArgs) -> io::Result<()> {
         spellings: args.spellings,
         ids: Ids::new(args.ids.0),
     };
-    let mut counts = Output::open_or_drop(args.expected.as_deref())?;
-    let mut kept = Output::open_or_drop(args.expected_kept.as_deref())?;
-    let mut output = Output::open(&args.output)?;
-    let expected = campaign.write(&population, &mut output, &mut kept)?;
+    write_answered(&args.output, args.expected.as_deref(), args.expected_kept.as_deref(), {
+        |output, kept| campaign.write(&population, output, kept)
+    })
+}
+
+fn write_hostile(args: &HostileArgs) -> io::Result<()> {
+    let population = args.population.build(args.optouts)?;
+    let campaign =
+        HostileCampaign { seed: args.population.seed, kind: args.kind, bytes: args.bytes };
+    write_answered(&args.output, args.expected.as_deref(), args.expected_kept.as_deref(), {
+        |output, kept| campaign.write(&population, output, kept)
+    })
+}
+
+/// A campaign, and beside it what a right scrub counts and keeps.
+fn write_answered(
+    output: &Path,
+    counts: Option<&Path>,
+    kept: Option<&Path>,
+    write: impl FnOnce(&mut Output, &mut Output) -> io::Result<Expected>,
+) -> io::Result<()> {
+    let mut counts = Output::open_or_drop(counts)?;
+    let mut kept = Output::open_or_drop(kept)?;
+    let mut output = Output::open(output)?;
+    let expected = write(&mut output, &mut kept)?;
     counts.write_all(expected.to_json().as_bytes())?;
     counts.finish()?;
     kept.finish()?;
