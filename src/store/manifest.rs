@@ -130,6 +130,13 @@ impl Manifest {
         self.changes.as_ref().map_or(self.generation, |changes| changes.base)
     }
 
+    /// Whether another manifest names the same sets and columns.
+    pub(super) fn has_sets_of(&self, other: &Manifest) -> bool {
+        (&self.store, self.base()) == (&other.store, other.base())
+            && (&self.layers, &self.profiles) == (&other.layers, &other.profiles)
+            && self.ids == other.ids
+    }
+
     /// How numbers become keys in this store.
     pub fn folding(&self) -> Folding {
         Folding { tier2: self.tier2 }

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 
 use super::changes::Changes;
 use super::error::StoreError;
+use super::filter::LazyFilter;
 use super::generation::Generation;
 use super::linked::{Pool, follow_all};
 use super::manifest::Manifest;
@@ -23,7 +24,50 @@ use crate::time::Timestamp;
 /// What the events beyond the sets of the generation changed: those that its file of changes covers,
 /// and those of the journal behind it. Numbers come from outside, hence the keyed
 /// hash.
-type Overlay = HashMap<SubscriberKey, Entry, RandomState>;
+#[derive(Debug, Default)]
+struct Overlay {
+    entries: HashMap<SubscriberKey, Entry, RandomState>,
+    /// Most keys of a list are not in it, which is told sooner than by a look at its entries.
+    filter: LazyFilter,
+}
+
+/// A clone is made to be changed: its filter is made when it is next asked.
+impl Clone for Overlay {
+    fn clone(&self) -> Overlay {
+        Overlay { entries: self.entries.clone(), filter: LazyFilter::default() }
+    }
+}
+
+impl Overlay {
+    fn insert(&mut self, key: SubscriberKey, entry: Entry) {
+        self.entries.insert(key, entry);
+        self.filter = LazyFilter::default();
+    }
+
+    fn get(&self, key: SubscriberKey) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = (SubscriberKey, &Entry)> {
+        self.entries.iter().map(|(&key, entry)| (key, entry))
+    }
+
+    /// Gives each key's place and entry to `found`, of the keys that have one.
+    fn get_batch(&self, keys: &[SubscriberKey], mut found: impl FnMut(usize, &Entry)) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let all = || self.entries.keys().copied();
+        let filter = self.filter.get(keys.len(), self.entries.len() as u64, all);
+        for (place, &key) in keys.iter().enumerate() {
+            if filter.is_none_or(|filter| filter.may_contain(key))
+                && let Some(entry) = self.get(key)
+            {
+                found(place, entry);
+            }
+        }
+    }
+}
 
 /// A key in the overlay.
 #[derive(Clone, Copy, Debug)]
@@ -98,12 +142,8 @@ pub(super) struct Standings {
 type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 
 impl Standings {
-    /// Opens the generation of a manifest, with all events that are folded into it and no others.
-    pub(super) fn open(disk: &Arc<dyn Disk>, manifest: &Manifest) -> Result<Standings, StoreError> {
-        Standings::over(Arc::new(Generation::open(disk, manifest)?), &**disk, manifest)
-    }
-
-    /// As [`Standings::open`], over sets and columns that are open already.
+    /// The generation of a manifest, with all events that are folded into it and no others, over
+    /// its sets and columns.
     pub(super) fn over(
         generation: Arc<Generation>,
         disk: &dyn Disk,
@@ -123,7 +163,10 @@ impl Standings {
         let entry = |(key, standing)| (key, Entry { standing, continues: false });
         Ok(Standings {
             generation,
-            overlay: Arc::new(standings.into_iter().map(entry).collect()),
+            overlay: Arc::new(Overlay {
+                entries: standings.into_iter().map(entry).collect(),
+                filter: LazyFilter::default(),
+            }),
             profiles: Arc::new(profiles),
             ids: Arc::new(ids.into_iter().collect()),
         })
@@ -159,7 +202,7 @@ impl Standings {
 
     /// The sequence of a key's newest event, 0 for none.
     pub(super) fn head(&self, key: SubscriberKey) -> Result<u64, StoreError> {
-        match self.overlay.get(&key) {
+        match self.overlay.get(key) {
             Some(entry) => Ok(entry.standing.head),
             None => Ok(self.generation.standing(key)?.map_or(0, |standing| standing.head)),
         }
@@ -167,7 +210,7 @@ impl Standings {
 
     /// How a key stands; `None` when no event is about it.
     pub(super) fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
-        match self.overlay.get(&key) {
+        match self.overlay.get(key) {
             Some(entry) => self.resolve(key, entry).map(Some),
             None => self.generation.standing(key),
         }
@@ -189,13 +232,7 @@ impl Standings {
     /// Whether each key is opted out.
     pub(super) fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) {
         self.generation.suppressed.set.contains_batch(keys, found);
-        if !self.overlay.is_empty() {
-            for (key, found) in keys.iter().zip(found) {
-                if let Some(entry) = self.overlay.get(key) {
-                    *found = entry.standing.opted_out;
-                }
-            }
-        }
+        self.overlay.get_batch(keys, |place, entry| found[place] = entry.standing.opted_out);
     }
 
     /// Sequences of each key's newest event, 0 for keys without one.
@@ -220,11 +257,8 @@ impl Standings {
                 }
             }
             heads.resize(begin + keys.len(), 0);
-            if !self.overlay.is_empty() {
-                for (head, key) in heads[begin..].iter_mut().zip(keys) {
-                    *head = self.overlay.get(key).map_or(*head, |entry| entry.standing.head);
-                }
-            }
+            let heads = &mut heads[begin..];
+            self.overlay.get_batch(keys, |place, entry| heads[place] = entry.standing.head);
         }
         Ok(heads)
     }
@@ -234,7 +268,7 @@ impl Standings {
         let set = &self.generation.suppressed.set;
         let mut count = set.len();
         for (key, entry) in self.overlay.iter() {
-            match (entry.standing.opted_out, set.contains(*key)) {
+            match (entry.standing.opted_out, set.contains(key)) {
                 (true, false) => count += 1,
                 (false, true) => count -= 1,
                 _ => {}
@@ -247,8 +281,8 @@ impl Standings {
     pub(super) fn subscribers(&self) -> u64 {
         let Generation { suppressed, released, .. } = &*self.generation;
         let is_new =
-            |key: &&SubscriberKey| !suppressed.set.contains(**key) && !released.set.contains(**key);
-        let new = self.overlay.keys().filter(is_new).count() as u64;
+            |key: SubscriberKey| !suppressed.set.contains(key) && !released.set.contains(key);
+        let new = self.overlay.iter().filter(|&(key, _)| is_new(key)).count() as u64;
         suppressed.set.len() + released.set.len() + new
     }
 
@@ -260,7 +294,7 @@ impl Standings {
             count += u64::from(counts(layer.head(position)?));
         }
         for (key, entry) in self.overlay.iter() {
-            if let Some(position) = layer.set.position(*key) {
+            if let Some(position) = layer.set.position(key) {
                 count -= u64::from(counts(layer.head(position)?));
             }
             count += u64::from(entry.standing.opted_out && counts(entry.standing.head));
@@ -356,7 +390,7 @@ impl Standings {
             Some(Entry { standing, continues })
         };
         let says_nothing = |profile| *alone == Some(profile) || self.says_nothing(fact, profile);
-        if let Some(mut entry) = self.overlay.get(&key).copied() {
+        if let Some(mut entry) = self.overlay.get(key).copied() {
             let stands = entry.standing.opted_out && says_nothing(entry.standing.profile);
             entry.standing.head = head;
             return Ok(stands.then_some(entry));
@@ -468,13 +502,10 @@ impl Standings {
                 }
                 None => self.judge_hits::<BATCH>(lens, keys, rulings)?,
             }
-            if !self.overlay.is_empty() {
-                for (key, answer) in keys.iter().zip(rulings) {
-                    if let Some(entry) = self.overlay.get(key) {
-                        *answer = lens.of(entry.standing.profile);
-                    }
-                }
-            }
+            let ruled = |place: usize, entry: &Entry| {
+                rulings[place] = lens.of(entry.standing.profile);
+            };
+            self.overlay.get_batch(keys, ruled);
         }
         Ok(())
     }
@@ -502,8 +533,9 @@ impl Standings {
     /// Everything in which the overlay differs from the sets, ascending by key.
     pub(super) fn changes(&self) -> Result<Vec<(SubscriberKey, Standing)>, StoreError> {
         use rayon::slice::ParallelSliceMut;
-        let mut changes = Vec::with_capacity(self.overlay.len());
-        for (&key, entry) in self.overlay.iter() {
+        let listed = self.overlay.iter();
+        let mut changes = Vec::with_capacity(listed.len());
+        for (key, entry) in listed {
             changes.push((key, self.resolve(key, entry)?));
         }
         changes.par_sort_unstable_by_key(|&(key, _)| key);
