@@ -231,6 +231,27 @@ fn compact_changes_no_answer() {
 }
 
 #[test]
+fn compact_lists_a_few_beside_many() {
+    let place = Place::new();
+    let many: String = (0..200).map(|it| format!("+525512345{it:03}\n")).collect();
+    place.run_with(&["--quiet", "import", "-"], many.as_bytes()).exits(0);
+    place.run(&["compact"]).exits(0);
+    place.run(&["add", "+5511987654321"]).exits(0);
+    place.run(&["resubscribe", "+525512345050", "--reason", "asked"]).exits(0);
+    let words = "folded 2 events; generation 2 holds 200 opted-out subscribers up to sequence 202; \
+                 2 changes are listed beside its sets\n";
+    assert_eq!(place.run(&["compact"]).stderr, words);
+    let answers = [true, false, true];
+    let numbers = ["+5511987654321", "+525512345050", "+525512345051"];
+    assert_eq!(place.suppressed(&numbers), answers);
+    place.run(&["verify"]).exits(0);
+    place.run(&["erase", "+5511987654321"]).exits(0);
+    assert_eq!(place.suppressed(&numbers), answers);
+    let compacted = place.run(&["--json", "compact"]);
+    assert!(compacted.exits(0).contains("\"folded\":0,\"changes\":0,"), "{}", compacted.stderr);
+}
+
+#[test]
 fn verify_finds_a_flipped_byte_in_every_file_and_writes_nothing() {
     let place = Place::holding(&["+525512345678", "+525587654321"]);
     place.run(&["resubscribe", "+525587654321", "--reason", "asked"]).exits(0);
