@@ -530,3 +530,19 @@ fn a_row_with_two_numbers_in_the_chosen_column_was_taken_for_a_header() {
     let table = Table::open(text.as_bytes(), &options, &never).unwrap();
     assert_eq!((table.header(), table.columns()), (None, &[1][..]));
 }
+
+#[test]
+fn a_numbered_column_beside_a_known_name_was_taken_for_a_number() {
+    // `field_100` can be read as a number: its calling code is 1.
+    let reads = |cell: &[u8]| cell == b"field_100" || seven_digits(cell);
+    let table = Table::open(&b"field_100,phone\n7,1\n"[..], &ReadOptions::default(), &reads);
+    let table = table.unwrap();
+    assert_eq!((table.header().is_some(), table.columns()), (true, &[1][..]));
+    // A whole number there is still a reason to ask.
+    assert!(
+        Table::open(&b"tel 5512345678,phone\n"[..], &ReadOptions::default(), &|cell| {
+            cell.starts_with(b"tel 55")
+        })
+        .is_err()
+    );
+}

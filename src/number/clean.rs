@@ -54,6 +54,10 @@ pub fn clean(input: &[u8]) -> Result<Cleaned<'_>, Reason> {
     if let Some(id) = messaging_id(&text) {
         return id;
     }
+    // The parser finds nothing in it either, after a long search.
+    if text.is_ascii() && !text.bytes().any(|byte| byte.is_ascii_digit()) {
+        return Err(Reason::NotANumber);
+    }
     if let Some(digits) = scientific(&text) {
         return Ok(Cleaned { text: Cow::Owned(digits?), international: false });
     }
@@ -192,7 +196,7 @@ fn messaging_id(text: &str) -> Option<Result<Cleaned<'static>, Reason>> {
     }
     // A link to a conversation. Its digits should be international, but people write others: the
     // region gets its say, and the retry of digits that make no sense there does the rest.
-    let (_, path) = text.split_once("wa.me/")?;
+    let (_, path) = if text.contains('/') { text.split_once("wa.me/")? } else { return None };
     let signs = path.split(|c: char| !c.is_ascii_digit() && c != '+').next().unwrap_or_default();
     let is_number = signs.len() >= OWN_NUMBER_DIGITS && !text.contains([';', ',', '\n']);
     is_number.then(|| Ok(Cleaned { text: Cow::Owned(signs.to_owned()), international: false }))
@@ -272,6 +276,10 @@ fn without_decimals(text: &str) -> Option<usize> {
 /// Whether digits are hidden, as in `+5255****78` or `55XXXX5678`: libphonenumber leaves stars out
 /// and takes three letters for digits, and reads somebody else's number. Brazil's `0xx11` is none.
 fn is_masked(text: &str) -> bool {
+    // Setting up three searches takes longer than a look at the bytes.
+    if !text.bytes().any(|byte| matches!(byte, b'*' | b'x' | b'X')) {
+        return false;
+    }
     let hides = |mark: &str| {
         text.split_once(mark).is_some_and(|(before, after)| has_digit(before) && has_digit(after))
     };

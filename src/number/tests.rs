@@ -466,6 +466,18 @@ fn refusals_name_their_reason() {
 }
 
 #[test]
+fn text_without_digits_is_no_number_to_the_parser_either() {
+    let mut random = Random::from_environment();
+    let signs = b" +-()./#*;,abcdeftelxzABCXZ@";
+    for _ in 0..5_000 {
+        let text: Vec<u8> = (0..=random.below(24)).map(|_| random.pick(signs)).collect();
+        let strict = reader(random.pick(&["", "MX", "US", "AR"])).strict(&text);
+        let rejected = StrictStatus::Rejected(Reason::NotANumber);
+        assert_eq!(strict.status, rejected, "{:?}", String::from_utf8_lossy(&text));
+    }
+}
+
+#[test]
 fn plausible_but_wrong_readings_are_not_taken() {
     // 005 is a Colombian international prefix, and the rest would be Tanzania.
     let colombia = reader("CO").read(b"00525512345678");

@@ -403,11 +403,7 @@ impl<'a, S: SuppressionSet> Scrubber<'a, S> {
             duplicates: counts.duplicates,
             exempt: counts.exempt,
             written: counts.written,
-            invalid_reasons: counts
-                .reasons
-                .into_iter()
-                .map(|(reason, count)| (reason.to_owned(), count))
-                .collect(),
+            invalid_reasons: counts.reasons.totals(),
             generation: self.generation,
             as_of: self.at,
             sequence: self.sequence,

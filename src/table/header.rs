@@ -193,7 +193,12 @@ fn detect_header(
     }
     let known = (0..first.len()).find(|&column| is_known_name(&first[column]));
     let all_chosen = choices.iter().all(|choice| *choice != ColumnChoice::Auto);
-    match (known, values.first()) {
+    // Beside a known name, `field_100` is one too, though a number could be read out of it.
+    let value = match known {
+        Some(_) => values.iter().find(|&&column| !is_numbered_word(&first[column])),
+        None => values.first(),
+    };
+    match (known, value) {
         // A known word in one column makes no header of a number with a slip in the chosen one.
         (Some(_), _) if all_chosen => Ok(header_at_indexes(first, &indexes, values)),
         (Some(_), None) => Ok(true),
@@ -224,6 +229,13 @@ fn is_word(cell: &[u8]) -> bool {
     const DIGITS_MAX: usize = 2;
     let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
     digits <= DIGITS_MAX && cell.iter().any(|byte| byte.is_ascii_alphabetic() || !byte.is_ascii())
+}
+
+/// Whether the cell has letters, and fewer digits than a number with its area code.
+fn is_numbered_word(cell: &[u8]) -> bool {
+    const DIGITS_MIN: usize = 7;
+    let digits = cell.iter().filter(|byte| byte.is_ascii_digit()).count();
+    digits < DIGITS_MIN && cell.iter().any(u8::is_ascii_alphabetic)
 }
 
 /// The one column with a known name. Of several spellings of one name, the exact one.
