@@ -463,6 +463,7 @@ pub(super) fn load(
         return Err(StoreError::damaged(journal.path(), 0, what));
     }
     let mut standings = Standings::over(generation?, &**disk, manifest)?;
+    standings.expect(journal.sequence() - manifest.sequence);
     journal.scan(
         manifest.sequence,
         |_| true,

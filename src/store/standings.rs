@@ -172,6 +172,16 @@ impl Standings {
         })
     }
 
+    /// Makes room for so many events, which are taken in next.
+    pub(super) fn expect(&mut self, events: u64) {
+        /// More than these are rarely beyond a generation, and may be of the same people.
+        const EVENTS_MAX: u64 = 1 << 17;
+        if events > 0 {
+            let room = events.min(EVENTS_MAX) as usize;
+            Arc::make_mut(&mut self.overlay).entries.reserve(room);
+        }
+    }
+
     /// The key of an address; `None` for an id that no event is about.
     pub(super) fn key_of(&self, address: &Address, folding: Folding) -> Option<SubscriberKey> {
         match address {

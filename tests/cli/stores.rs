@@ -135,8 +135,8 @@ fn a_damaged_manifest_is_refused_by_every_verb() {
 #[test]
 fn a_store_of_a_newer_release_or_another_fold_table_is_refused() {
     let place = with_lists(Place::holding(&["+525512345678"]));
-    manifest_with(&place, "\"format\": 2", "\"format\": 3");
-    every_verb_refuses(&place, &["newer release (format 3", "up to 2", "use that release"]);
+    manifest_with(&place, "\"format\": 3", "\"format\": 4");
+    every_verb_refuses(&place, &["newer release (format 4", "up to 3", "use that release"]);
     let place = with_lists(Place::holding(&["+525512345678"]));
     manifest_with(&place, "\"fold_version\": 1", "\"fold_version\": 99");
     every_verb_refuses(&place, &["fold table 99", "export its"]);
@@ -145,7 +145,7 @@ fn a_store_of_a_newer_release_or_another_fold_table_is_refused() {
 #[test]
 fn a_store_of_the_format_before_the_first_release_is_refused_with_a_way_out() {
     let place = Place::new();
-    manifest_with(&place, "\"format\": 2", "\"format\": 1");
+    manifest_with(&place, "\"format\": 3", "\"format\": 1");
     every_verb_refuses(&place, &["format 1", "never released", "import"]);
 }
 
