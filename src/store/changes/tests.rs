@@ -444,6 +444,35 @@ fn an_erasure_interrupted_anywhere_leaves_nobody_in_the_changes_who_can_be_sent_
     }
 }
 
+/// Whoever is asked often has made a filter of the changes: it must not outlive them.
+#[test]
+fn whoever_comes_after_many_questions_is_found_like_everybody_before() {
+    let (disk, store, _) = listed();
+    let mut reader = reader(&disk);
+    let lens = reader.lens(&Policy::default(), &Context::default()).unwrap();
+    let keys: Vec<SubscriberKey> = (0..70_000).map(key).collect();
+    let opted_out = |index: usize, more: usize| index < 15 + more && index % 3 != 2 && index != 3;
+    for more in 0..4 {
+        for _ in 0..2 {
+            let mut found = vec![false; keys.len()];
+            reader.contains_batch(&keys, &mut found).unwrap();
+            let mut rulings = vec![Ruling::UNANSWERED; keys.len()];
+            reader.judge_batch(&lens, &keys, &mut rulings).unwrap();
+            for index in 0..keys.len() {
+                assert_eq!(found[index], opted_out(index, more), "{more} more, {index}");
+                assert_eq!(rulings[index].may_send(), !opted_out(index, more), "{more}, {index}");
+            }
+        }
+        // A clone that goes on by itself has filters of its own.
+        let mut clone = reader.clone();
+        add(&store, 15 + more as u64..16 + more as u64);
+        assert_eq!((clone.refresh().unwrap(), reader.refresh().unwrap()), (1, 1));
+        let mut found = vec![false; keys.len()];
+        clone.contains_batch(&keys, &mut found).unwrap();
+        assert_eq!(found[15 + more], opted_out(15 + more, more + 1));
+    }
+}
+
 #[test]
 fn a_store_of_the_format_before_is_opened_and_goes_on() {
     let disk = new_store();
