@@ -50,7 +50,7 @@ pub(super) struct Limits {
 
 impl Default for Limits {
     /// A reader takes in about five million events a second, and as many changes, so that opening
-    /// stays in the range of ten milliseconds.
+    /// stays in the range of some ten milliseconds.
     fn default() -> Limits {
         Limits {
             compact_after_events: 131_072,
