@@ -12,15 +12,19 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use optout::event::{Action, Details, Source};
 use optout::number::{Folding, Number, SubscriberKey, fold};
 use optout::query::{self, Filter};
-use optout::store::{self, Reader, StoreError};
+use optout::store::{self, Bulk, Reader, StoreError, Writer};
 use optout::time::Timestamp;
 
 const CYCLES: u64 = 200;
 /// Numbers handed to a process that adds: more than it can record before it is killed.
 const NUMBERS_EACH: u64 = 400;
 const FIRST_NUMBER: u64 = 525_500_000_000;
+/// Numbers that are in the sets from the beginning: a fold of less than one for 64 of them lists
+/// these beside the sets.
+const CROWD: u64 = 16_384;
 
 struct Random(u64);
 
@@ -48,6 +52,8 @@ struct Story {
     /// What came back: sequence and number.
     acknowledged: Vec<(u64, Number)>,
     compactions: u64,
+    /// Of these, those that left the sets as they were.
+    listings: u64,
     /// Numbers that were to be erased: their events may be gone.
     erasing: HashSet<Number>,
     erasures: u64,
@@ -60,19 +66,21 @@ fn nothing_acknowledged_is_lost_by_two_hundred_kills() {
     store::init(&store, Folding::default(), Timestamp::now()).unwrap();
     let mut random = Random::new();
     let mut story = Story::default();
+    gather_crowd(&store, &mut story);
     for cycle in 0..CYCLES {
         match random.below(8) {
-            0 | 1 => story.compactions += u64::from(compact_and_kill(&store, &mut random)),
-            2 => erase_and_kill(&store, &mut random, &mut story),
+            0..3 => compact_and_kill(&store, &mut random, &mut story),
+            3 => erase_and_kill(&store, &mut random, &mut story),
             _ => add_and_kill(&store, &mut random, &mut story),
         }
         check(&store, &story, cycle);
     }
-    let acknowledged = story.acknowledged.len() as u64;
-    let Story { attempted, compactions, erasures, .. } = story;
+    let acknowledged = story.acknowledged.len() as u64 - CROWD;
+    let attempted = story.attempted - CROWD;
+    let Story { compactions, listings, erasures, .. } = story;
     eprintln!(
-        "{acknowledged} of {attempted} acknowledged, {compactions} folds and {erasures} erasures \
-         completed"
+        "{acknowledged} of {attempted} acknowledged, {compactions} folds, {listings} of them beside \
+         the sets, and {erasures} erasures completed"
     );
     assert!(acknowledged > CYCLES, "the processes were killed too early to tell anything");
     assert!(acknowledged < attempted, "the processes were killed too late to tell anything");
@@ -94,7 +102,7 @@ fn spawn(store: &Path, verb: &[&str]) -> Child {
 fn add_and_kill(store: &Path, random: &mut Random, story: &mut Story) {
     let first = FIRST_NUMBER + story.attempted;
     story.attempted += NUMBERS_EACH;
-    let each = 1 + random.below(20);
+    let each = 1 + random.below(8);
     let mut child = spawn(store, &["add", "-"]);
     let mut stdin = child.stdin.take().unwrap();
     let mut stdout = child.stdout.take().unwrap();
@@ -130,12 +138,29 @@ fn add_and_kill(store: &Path, random: &mut Random, story: &mut Story) {
     }
 }
 
-/// Whether it was done before the kill.
-fn compact_and_kill(store: &Path, random: &mut Random) -> bool {
+/// Records those who are in the sets from the beginning.
+fn gather_crowd(store: &Path, story: &mut Story) {
+    let writer = Writer::open(store).unwrap();
+    let mut crowd = Bulk::new();
+    let numbers = (FIRST_NUMBER..FIRST_NUMBER + CROWD).map(|it| Number::from_e164(it).unwrap());
+    numbers.clone().for_each(|number| crowd.push(number, Timestamp::now(), &number.to_string()));
+    let details = Details::new(Action::OptOut, Source::Import);
+    writer.append_bulk(&details, Timestamp::now(), &mut crowd).unwrap();
+    writer.compact(Timestamp::now()).unwrap();
+    story.attempted = CROWD;
+    story.acknowledged = (1..).zip(numbers).collect();
+}
+
+fn compact_and_kill(store: &Path, random: &mut Random, story: &mut Story) {
     let mut child = spawn(store, &["compact"]);
-    thread::sleep(Duration::from_micros(random.below(30_000)));
+    thread::sleep(Duration::from_micros(random.below(60_000)));
     child.kill().unwrap();
-    child.wait().unwrap().success()
+    if child.wait().unwrap().success() {
+        let mut names = std::fs::read_dir(store).unwrap().map(|it| it.unwrap().file_name());
+        let is_listed = names.any(|name| name.to_string_lossy().starts_with("changes-"));
+        story.compactions += 1;
+        story.listings += u64::from(is_listed);
+    }
 }
 
 /// When it was done before the kill, the number stands in no file.

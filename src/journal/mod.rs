@@ -18,7 +18,7 @@ mod record;
 mod recover;
 mod revise;
 mod segment;
-mod varint;
+pub(crate) mod varint;
 mod writer;
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! such a run inside a record for a sector that never reached the disk.
 
 /// Appends `value`.
-pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn put(out: &mut Vec<u8>, mut value: u64) {
     if value == 0 {
         return out.extend_from_slice(&[0x80, 0]);
     }
@@ -17,7 +17,7 @@ pub(super) fn put(out: &mut Vec<u8>, mut value: u64) {
 
 /// Takes a value from the front of `bytes`; `None` when they end early or say more than 64 bits.
 #[inline]
-pub(super) fn take(bytes: &mut &[u8]) -> Option<u64> {
+pub(crate) fn take(bytes: &mut &[u8]) -> Option<u64> {
     // Eight bytes at once, whose groups then move together: scans read millions of values.
     if let Some((&eight, _)) = bytes.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(eight);
@@ -57,13 +57,13 @@ fn take_slowly(bytes: &mut &[u8]) -> Option<u64> {
 }
 
 /// Appends the difference from `before` to `value`, modulo 2^64.
-pub(super) fn put_difference(out: &mut Vec<u8>, before: u64, value: u64) {
+pub(crate) fn put_difference(out: &mut Vec<u8>, before: u64, value: u64) {
     let difference = value.wrapping_sub(before) as i64;
     put(out, ((difference << 1) ^ (difference >> 63)) as u64);
 }
 
 /// Takes a difference and gives the value that it leads to from `before`.
-pub(super) fn take_difference(bytes: &mut &[u8], before: u64) -> Option<u64> {
+pub(crate) fn take_difference(bytes: &mut &[u8], before: u64) -> Option<u64> {
     let zigzag = take(bytes)?;
     Some(before.wrapping_add((zigzag >> 1) ^ (zigzag & 1).wrapping_neg()))
 }

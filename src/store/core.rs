@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rayon::prelude::*;
 
 use super::bulk::{Bulk, BulkReport, SPELLINGS};
+use super::changes;
 use super::column::ColumnIdentity;
 use super::erase::Gone;
 use super::error::{StoreError, WriteError};
@@ -36,6 +37,11 @@ use crate::time::Timestamp;
 pub(super) struct Limits {
     /// Events beyond the generation after which folding them pays.
     pub(super) compact_after_events: u64,
+    /// So many subscribers at most are listed beside the sets as changed, before the sets are
+    /// written anew.
+    pub(super) changes_max: u64,
+    /// So many members the sets have at least for each subscriber that is listed beside them.
+    pub(super) members_per_change: u64,
     /// Compaction seals an active segment of this length, so that opening reads little.
     pub(super) compact_seals_bytes: u64,
     /// An active segment of this length is sealed before the next record.
@@ -47,11 +53,13 @@ pub(super) struct Limits {
 }
 
 impl Default for Limits {
-    /// A reader takes in about ten million events a second, so that opening stays in the range of
-    /// ten milliseconds.
+    /// A reader takes in about five million events a second, and as many changes, so that opening
+    /// stays in the range of some ten milliseconds.
     fn default() -> Limits {
         Limits {
             compact_after_events: 131_072,
+            changes_max: 32_768,
+            members_per_change: 64,
             compact_seals_bytes: 4 << 20,
             segment_bytes: SEGMENT_BYTES_MAX,
             undo_rows: Bulk::ROWS_MAX,
@@ -79,7 +87,7 @@ impl Core {
         Manifest::read(&*disk)?;
         let lock = take_lock(&*disk)?;
         let manifest = Manifest::read(&*disk)?;
-        let (journal, standings) = load(&disk, &manifest)?;
+        let (journal, standings) = load(&disk, &manifest, None)?;
         let journal = JournalWriter::new(journal)?;
         let limits = Limits::default();
         let mut core = Core { disk, lock, manifest, journal, standings, limits };
@@ -112,7 +120,10 @@ impl Core {
             }
             let is_unfinished = match Entry::of(&name) {
                 Entry::ManifestNext => true,
-                Entry::Generation(generation) => generation != self.manifest.generation,
+                Entry::Generation(generation) => generation != self.manifest.base(),
+                Entry::Changes(generation) => {
+                    self.manifest.changes.is_none() || generation != self.manifest.generation
+                }
                 Entry::Ids(_) => self.manifest.ids.as_ref().is_none_or(|file| file.name != name),
                 Entry::Segment(segment, revision) => {
                     segment > active || is_other_revision(segment, revision)
@@ -814,14 +825,49 @@ impl Core {
         let folded = sequence - self.manifest.sequence;
         if folded > 0 {
             let changes = self.standings.changes()?;
-            self.fold(&changes, &Gone::default(), sequence, now)?;
+            match self.pays_to_list(changes.len() as u64) {
+                true => self.list_changes(&changes, sequence, now)?,
+                false => self.fold(&changes, &Gone::default(), sequence, now)?,
+            }
         }
         Ok(CompactReport {
             generation: self.manifest.generation,
             sequence,
             folded,
+            changes: self.manifest.changes.as_ref().map_or(0, |changes| changes.count),
             opted_out: self.standings.opted_out(),
         })
+    }
+
+    /// Whether so many subscribers, who stand otherwise than the sets say, are better listed
+    /// beside these than put into them.
+    fn pays_to_list(&self, changed: u64) -> bool {
+        let Generation { suppressed, released, .. } = &*self.standings.generation;
+        let members = suppressed.set.len() + released.set.len();
+        let limit = self.limits.changes_max.min(members / self.limits.members_per_change);
+        (1..=limit).contains(&changed)
+    }
+
+    /// Makes the next generation of the sets and columns that there are: `changes`, which ascend
+    /// by key and are everything up to `sequence` in which they differ, are listed beside them.
+    fn list_changes(
+        &mut self,
+        changes: &[(SubscriberKey, Standing)],
+        sequence: u64,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        let mut next = self.manifest.clone();
+        (next.generation, next.sequence) = (next.generation + 1, sequence);
+        let base = self.manifest.base();
+        let written = changes::write(&*self.disk, &next, base, &self.standings, changes);
+        next.changes = Some(self.or_tidied(written)?);
+        self.adopt(next, self.standings.generation.clone(), &Gone::default(), now)
+    }
+
+    /// What was written. When that failed, half of it on a full disk is room that somebody waits
+    /// for.
+    fn or_tidied<T>(&self, written: Result<T, WriteError>) -> Result<T, WriteError> {
+        written.inspect_err(|_| drop(self.remove_unfinished()))
     }
 
     /// Makes the next generation: the current one with `changes` applied, which ascend by key and
@@ -847,26 +893,36 @@ impl Core {
         sequence: u64,
         now: Timestamp,
     ) -> Result<(), WriteError> {
-        if files.is_err() {
-            // Half a generation on a full disk is room that somebody waits for.
-            let _ = self.remove_unfinished();
-        }
-        let files = files?;
+        let files = self.or_tidied(files)?;
         let mut next = self.manifest.clone();
-        next.generation += 1;
-        next.sequence = sequence;
+        (next.generation, next.sequence) = (next.generation + 1, sequence);
         (next.layers, next.profiles) = (files.layers, Some(files.profiles));
         next.ids = files.ids.or(next.ids);
-        self.disk.sync_directory()?;
+        next.changes = None;
         // Opening checks every byte of the sets before anything rests on them.
         let opened = Arc::new(Generation::open(&self.disk, &next)?);
+        self.adopt(next, opened, gone, now)
+    }
+
+    /// Goes over to the generation of a manifest, whose sets are open; all its files are synced,
+    /// their names are not.
+    fn adopt(
+        &mut self,
+        mut next: Manifest,
+        generation: Arc<Generation>,
+        gone: &Gone,
+        now: Timestamp,
+    ) -> Result<(), WriteError> {
+        self.disk.sync_directory()?;
+        // From here on this writer answers from what others will read.
+        let standings = Standings::over(generation, &*self.disk, &next)?;
         if self.journal.active_bytes() >= self.limits.compact_seals_bytes {
             self.journal.rotate(next.generation, now)?;
         }
         self.journal.adopt(&gone.revised);
         self.list_segments(&mut next);
         self.publish(next)?;
-        self.standings = Standings::new(opened);
+        self.standings = standings;
         // Readers that have the old files open keep them; nobody opens them any more. What can't
         // be removed now is removed when the store is next opened for writing.
         let _ = self.remove_unfinished();

@@ -410,11 +410,21 @@ impl Core {
         {
             return Err(WriteError::Remains { file: self.disk.path_of(&file.name), offset: 0 });
         }
+        if let Some(changes) = &self.manifest.changes
+            && self
+                .standings
+                .new_ids()
+                .any(|(id, _)| forgotten.traces.ids().any(|it| it == id.as_str()))
+        {
+            let file = self.disk.path_of(&changes.file.name);
+            return Err(WriteError::Remains { file, offset: 0 });
+        }
         for name in self.disk.list()? {
             let of = match Entry::of(&name) {
                 Entry::Manifest
                 | Entry::Index(..)
                 | Entry::Generation(_)
+                | Entry::Changes(_)
                 | Entry::Ids(_)
                 | Entry::Registry(_) => Bytes::Counts,
                 _ => Bytes::Texts,

@@ -62,21 +62,21 @@ impl Generation {
         manifest: &Manifest,
     ) -> Result<Generation, StoreError> {
         let store = manifest.store_id().unwrap_or_default();
-        let identity = ColumnIdentity { store, generation: manifest.generation };
+        let identity = ColumnIdentity { store, generation: manifest.base() };
         let layer = |name: &str| match manifest.layers.iter().find(|layer| layer.name == name) {
             Some(info) => Layer::open(disk, info, identity),
-            None if manifest.generation == 0 => Ok(Layer::empty(disk, identity)),
+            None if manifest.base() == 0 => Ok(Layer::empty(disk, identity)),
             None => {
-                let what = format!("generation {} lists no {name} layer", manifest.generation);
+                let what = format!("generation {} lists no {name} layer", manifest.base());
                 Err(StoreError::damaged(disk.path_of(super::layout::MANIFEST), 0, what))
             }
         };
         let (suppressed, released) = rayon::join(|| layer(LAYERS[0]), || layer(LAYERS[1]));
         let profiles = match &manifest.profiles {
             Some(file) => read_profiles(&**disk, file)?,
-            None if manifest.generation == 0 => Profiles::new(),
+            None if manifest.base() == 0 => Profiles::new(),
             None => {
-                let what = format!("generation {} lists no profiles", manifest.generation);
+                let what = format!("generation {} lists no profiles", manifest.base());
                 let path = disk.path_of(super::layout::MANIFEST);
                 return Err(StoreError::damaged(path, 0, what));
             }
@@ -262,6 +262,16 @@ pub(super) fn map(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError
     Ok(bytes)
 }
 
+/// As [`map`], and compares the checksum, for which all bytes are read.
+pub(super) fn map_checked(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, StoreError> {
+    let bytes = map(disk, file)?;
+    if hex(xxh3_64(bytes.as_ref())) != file.xxh3 {
+        let path = disk.path_of(&file.name);
+        return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
+    }
+    Ok(bytes)
+}
+
 /// Writes the files of the next generation: the old one with `changes` applied, which ascend by
 /// key. All files are synced when this returns; their names are not.
 pub(super) fn write(
@@ -289,21 +299,26 @@ fn write_profiles(
     identity: ColumnIdentity,
 ) -> Result<FileInfo, WriteError> {
     let name = GenerationNames(identity.generation).profile_list();
-    let bytes = profiles.to_json();
+    write_whole(disk, name, &profiles.to_json())
+}
+
+/// Writes a small file and syncs it; its name is not.
+pub(super) fn write_whole(
+    disk: &dyn Disk,
+    name: String,
+    bytes: &[u8],
+) -> Result<FileInfo, WriteError> {
     disk.remove(&name)?;
     let file = disk.create(&name)?;
-    file.write_at(&bytes, 0)?;
+    file.write_at(bytes, 0)?;
     file.sync()?;
-    Ok(FileInfo { name, bytes: bytes.len() as u64, xxh3: hex(xxh3_64(&bytes)) })
+    Ok(FileInfo { name, bytes: bytes.len() as u64, xxh3: hex(xxh3_64(bytes)) })
 }
 
 fn read_profiles(disk: &dyn Disk, file: &FileInfo) -> Result<Profiles, StoreError> {
-    let bytes = map(disk, file)?;
-    let path = disk.path_of(&file.name);
-    if hex(xxh3_64(bytes.as_ref())) != file.xxh3 {
-        return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
-    }
-    Profiles::from_json(bytes.as_ref()).map_err(|what| StoreError::damaged(path, 0, what))
+    let bytes = map_checked(disk, file)?;
+    Profiles::from_json(bytes.as_ref())
+        .map_err(|what| StoreError::damaged(disk.path_of(&file.name), 0, what))
 }
 
 /// Writes the table of ids of the next generation: that of `old` and `new` ones, without the
@@ -324,12 +339,8 @@ pub(super) fn write_ids<'a>(
 }
 
 fn read_ids(disk: &dyn Disk, file: &FileInfo, store: [u8; 16]) -> Result<Ids, StoreError> {
-    let bytes = map(disk, file)?;
-    let path = disk.path_of(&file.name);
-    if hex(xxh3_64(bytes.as_ref())) != file.xxh3 {
-        return Err(StoreError::damaged(path, 0, "it does not match its checksum"));
-    }
-    Ids::open(bytes, store).map_err(|what| StoreError::damaged(path, 0, what))
+    let bytes = map_checked(disk, file)?;
+    Ids::open(bytes, store).map_err(|what| StoreError::damaged(disk.path_of(&file.name), 0, what))
 }
 
 /// The disk's own error out of what `io::Write` made of it.

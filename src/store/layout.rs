@@ -50,6 +50,11 @@ pub(super) fn ids_name(generation: u64) -> String {
     format!("ids-{generation:010}.table")
 }
 
+/// What a generation changes of the sets and columns of one before it.
+pub(super) fn changes_name(generation: u64) -> String {
+    format!("changes-{generation:010}.table")
+}
+
 /// A snapshot of a registry layer, or of a change of one.
 pub(super) fn registry_name(number: u64) -> String {
     format!("registry-{number:010}.roaring")
@@ -65,8 +70,11 @@ pub(super) enum Entry {
     Segment(u64, u32),
     /// The index beside a segment, likewise.
     Index(u64, u32),
-    /// A file of a generation.
+    /// A set, a column or a list of profiles of a generation. They outlive it as long as few
+    /// subscribers change.
     Generation(u64),
+    /// The changes of a generation.
+    Changes(u64),
     /// A table of ids. It outlives its generation as long as no id is new.
     Ids(u64),
     /// A file of a registry layer.
@@ -110,6 +118,8 @@ impl Entry {
             Entry::Index(number, revision)
         } else if name == ids_name(number) {
             Entry::Ids(number)
+        } else if name == changes_name(number) {
+            Entry::Changes(number)
         } else if name == registry_name(number) {
             Entry::Registry(number)
         } else if super::generation::LAYERS.iter().any(of_generation)
@@ -142,6 +152,8 @@ mod tests {
             (names.moments("released"), Entry::Generation(12)),
             (registry_name(3), Entry::Registry(3)),
             (ids_name(3), Entry::Ids(3)),
+            (changes_name(3), Entry::Changes(3)),
+            ("changes-3.table".to_owned(), Entry::Foreign),
             ("MANIFEST".to_owned(), Entry::Manifest),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),

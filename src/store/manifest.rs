@@ -13,7 +13,9 @@ use crate::number::{Folding, METADATA_RELEASE};
 use crate::time::Timestamp;
 
 /// The format of manifest and store that this release writes, and the newest that it reads.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The oldest that it reads: in a store of this one no generation has changes beside its sets.
+const FORMAT_MIN: u32 = 2;
 /// Longer than this no manifest is: some 100 bytes a segment.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 const CHECKSUM_PREFIX: &str = "xxh3:";
@@ -21,7 +23,7 @@ const CHECKSUM_PREFIX: &str = "xxh3:";
 /// What the store is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// Always 2 so far: 1 was never released.
+    /// The newest, whichever was read: what is written is of that one.
     format: u32,
     /// 128 random bits that all its files carry, hexadecimal.
     pub store: String,
@@ -37,13 +39,17 @@ pub struct Manifest {
     pub generation: u64,
     /// Sequence up to which events are folded into it.
     pub sequence: u64,
-    /// The generation's files; none in generation 0.
+    /// The sets and columns; none in generation 0.
     pub(super) layers: Vec<LayerInfo>,
     /// The list of what can stand against a subscriber; none in generation 0.
     pub(super) profiles: Option<FileInfo>,
     /// The table of ids without a number; none as long as there are none.
     #[serde(default)]
     pub(super) ids: Option<FileInfo>,
+    /// What is otherwise in this generation than the files above say; none when they were written
+    /// for it.
+    #[serde(default)]
+    pub(super) changes: Option<ChangesInfo>,
     /// Sealed segments of the journal, oldest first.
     pub(super) sealed: Vec<SegmentInfo>,
     /// The segment that is being written.
@@ -72,6 +78,16 @@ pub(super) struct LayerInfo {
     pub(super) profiles: FileInfo,
 }
 
+/// What changed since the sets and columns were written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct ChangesInfo {
+    /// The generation for which they were written.
+    pub(super) base: u64,
+    /// Subscribers who stand otherwise, or are new.
+    pub(super) count: u64,
+    pub(super) file: FileInfo,
+}
+
 /// A file and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileInfo {
@@ -95,6 +111,7 @@ impl Manifest {
             layers: Vec::new(),
             profiles: None,
             ids: None,
+            changes: None,
             sealed: Vec::new(),
             active: 1,
             registries: Vec::new(),
@@ -106,6 +123,18 @@ impl Manifest {
     pub(super) fn store_id(&self) -> Option<[u8; 16]> {
         let value = (self.store.len() == 32).then_some(&self.store)?;
         u128::from_str_radix(value, 16).ok().map(u128::to_le_bytes)
+    }
+
+    /// The generation for which the sets and columns were written; 0 before the first fold.
+    pub(super) fn base(&self) -> u64 {
+        self.changes.as_ref().map_or(self.generation, |changes| changes.base)
+    }
+
+    /// Whether another manifest names the same sets and columns.
+    pub(super) fn has_sets_of(&self, other: &Manifest) -> bool {
+        (&self.store, self.base()) == (&other.store, other.base())
+            && (&self.layers, &self.profiles) == (&other.layers, &other.profiles)
+            && self.ids == other.ids
     }
 
     /// How numbers become keys in this store.
@@ -150,15 +179,20 @@ impl Manifest {
         if format > FORMAT {
             return Err(StoreError::Newer { path: path.to_owned(), got: format, known: FORMAT });
         }
-        if format < FORMAT {
+        if format < FORMAT_MIN {
             let what = format!(
                 "it has format {format}, which was never released: import what its program exports into a new store"
             );
             return Err(StoreError::damaged(path.to_owned(), 0, what));
         }
-        let manifest: Manifest = serde_json::from_str(body).map_err(damaged)?;
+        let mut manifest: Manifest = serde_json::from_str(body).map_err(damaged)?;
+        manifest.format = FORMAT;
         if manifest.store_id().is_none() {
             return Err(StoreError::damaged(path.to_owned(), 0, "the store's id is unreadable"));
+        }
+        if manifest.changes.is_some() && !(1..manifest.generation).contains(&manifest.base()) {
+            let what = "its changes belong to no generation before it";
+            return Err(StoreError::damaged(path.to_owned(), 0, what));
         }
         if manifest.fold_version != Folding::VERSION {
             return Err(StoreError::OtherFolding {
@@ -255,7 +289,7 @@ mod tests {
     fn a_newer_format_and_another_fold_table_are_refused_by_name() {
         for (change, is_right) in [
             (
-                ("\"format\": 2", "\"format\": 3"),
+                ("\"format\": 3", "\"format\": 4"),
                 (|it| matches!(it, StoreError::Newer { .. })) as fn(&_) -> bool,
             ),
             (("\"fold_version\": 1", "\"fold_version\": 99"), |it| {
@@ -268,6 +302,34 @@ mod tests {
             let checksum = hex(xxh3_64(body.as_bytes()));
             disk.put(MANIFEST, format!("{body}xxh3:{checksum}\n").into_bytes());
             assert!(is_right(&Manifest::read(&disk).unwrap_err()));
+        }
+    }
+
+    #[test]
+    fn a_manifest_without_the_field_of_changes_is_read_and_written_as_a_newer_one() {
+        let (manifest, disk) = published();
+        let text = String::from_utf8(disk.bytes(MANIFEST).unwrap()).unwrap();
+        let body = text[..text.rfind("xxh3:").unwrap()]
+            .replace("\"format\": 3", "\"format\": 2")
+            .replace("  \"changes\": null,\n", "");
+        let checksum = hex(xxh3_64(body.as_bytes()));
+        disk.put(MANIFEST, format!("{body}xxh3:{checksum}\n").into_bytes());
+        assert_eq!(Manifest::read(&disk).unwrap(), manifest);
+        manifest.publish(&disk).unwrap();
+        assert_eq!(disk.bytes(MANIFEST).unwrap(), text.as_bytes());
+    }
+
+    #[test]
+    fn changes_that_belong_to_no_earlier_generation_are_refused() {
+        let (mut manifest, disk) = published();
+        let file = FileInfo { name: "changes".to_owned(), bytes: 1, xxh3: String::new() };
+        for (generation, base, is_right) in
+            [(2, 1, true), (9, 1, true), (2, 2, false), (2, 3, false), (1, 0, false)]
+        {
+            manifest.generation = generation;
+            manifest.changes = Some(ChangesInfo { base, count: 1, file: file.clone() });
+            manifest.publish(&disk).unwrap();
+            assert_eq!(Manifest::read(&disk).is_ok(), is_right, "{base} before {generation}");
         }
     }
 

@@ -12,6 +12,7 @@
 //! the manifest, then remove what it no longer names.
 
 mod bulk;
+mod changes;
 mod column;
 mod core;
 mod effect;

@@ -52,11 +52,11 @@ impl Reader {
     ///
     /// As [`Reader::open`].
     pub fn open_on(disk: Arc<dyn Disk>) -> Result<Reader, StoreError> {
-        Reader::open_knowing(&disk, &[])
+        Reader::open_knowing(&disk, None)
     }
 
-    /// As [`Reader::open_on`]; registry layers that are known are not read again.
-    fn open_knowing(disk: &Arc<dyn Disk>, known: &[Registry]) -> Result<Reader, StoreError> {
+    /// As [`Reader::open_on`]; sets and registry layers that another view knows are not read again.
+    fn open_knowing(disk: &Arc<dyn Disk>, known: Option<&Reader>) -> Result<Reader, StoreError> {
         // A compaction may remove a generation between the look at the manifest and the opening
         // of its files; the next look then names the new one.
         let mut manifest = Manifest::read(&**disk)?;
@@ -77,10 +77,15 @@ impl Reader {
     fn open_at(
         disk: &Arc<dyn Disk>,
         manifest: &Manifest,
-        known: &[Registry],
+        known: Option<&Reader>,
     ) -> Result<Reader, StoreError> {
-        let (loaded, registries) =
-            rayon::join(|| load(disk, manifest), || registry::open_all(disk, manifest, known));
+        let same = known.filter(|known| known.manifest.has_sets_of(manifest));
+        let generation = same.map(|known| known.standings.generation.clone());
+        let known = known.map_or(&[][..], |known| &known.registries);
+        let (loaded, registries) = rayon::join(
+            || load(disk, manifest, generation),
+            || registry::open_all(disk, manifest, known),
+        );
         let (journal, standings) = loaded?;
         Ok(Reader {
             disk: disk.clone(),
@@ -131,7 +136,7 @@ impl Reader {
 
     /// The same store as it is now.
     fn reopened(&self) -> Result<Reader, StoreError> {
-        let fresh = Reader::open_knowing(&self.disk, &self.registries)?;
+        let fresh = Reader::open_knowing(&self.disk, Some(self))?;
         if fresh.manifest.store != self.manifest.store {
             let why = "another store has taken its place".to_owned();
             return Err(StoreError::NotAStore { path: self.disk.path_of(""), why });
@@ -432,17 +437,22 @@ impl Reader {
     }
 }
 
-/// Opens what a manifest names and takes in the events beyond the generation.
+/// Opens what a manifest names, its sets and columns only if they are not `open` already, and takes
+/// in the events beyond the generation.
 pub(super) fn load(
     disk: &Arc<dyn Disk>,
     manifest: &Manifest,
+    open: Option<Arc<Generation>>,
 ) -> Result<(Journal, Standings), StoreError> {
     let identity = JournalIdentity {
         store: manifest.store_id().unwrap_or_default(),
         folding: manifest.folding(),
     };
-    let journal = Journal::open(disk.clone(), identity, &manifest.sealed, manifest.active)
-        .map_err(missing_file)?;
+    let (journal, generation) = rayon::join(
+        || Journal::open(disk.clone(), identity, &manifest.sealed, manifest.active),
+        || open.map_or_else(|| Generation::open(disk, manifest).map(Arc::new), Ok),
+    );
+    let journal = journal.map_err(missing_file)?;
     if journal.sequence() < manifest.sequence {
         let what = format!(
             "the journal ends at sequence {}, but generation {} was folded up to {}",
@@ -452,7 +462,8 @@ pub(super) fn load(
         );
         return Err(StoreError::damaged(journal.path(), 0, what));
     }
-    let mut standings = Standings::new(Arc::new(Generation::open(disk, manifest)?));
+    let mut standings = Standings::over(generation?, &**disk, manifest)?;
+    standings.expect(journal.sequence() - manifest.sequence);
     journal.scan(
         manifest.sequence,
         |_| true,

@@ -1,24 +1,73 @@
-//! How everybody stands: a generation, and over it what the journal holds beyond.
+//! How everybody stands: the sets of a generation, and over them what changed since they were
+//! written, as the generation's file of changes and the journal behind it say.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+use super::changes::Changes;
 use super::error::StoreError;
+use super::filter::LazyFilter;
 use super::generation::Generation;
 use super::linked::{Pool, follow_all};
+use super::manifest::Manifest;
 use super::profiles::{Profile, ProfileId, Profiles};
 use super::standing::{Decided, Standing, decide, fact_of_row};
+use crate::disk::Disk;
 use crate::event::Action;
 use crate::journal::{Journal, Record, Subject};
 use crate::number::{Address, BusinessId, Folding, SubscriberKey, fold};
 use crate::policy::{Claims, Context, Fact, Policy, Ruling};
 use crate::time::Timestamp;
 
-/// What the events beyond the generation changed. Numbers come from outside, hence the keyed
+/// What the events beyond the sets of the generation changed: those that its file of changes covers,
+/// and those of the journal behind it. Numbers come from outside, hence the keyed
 /// hash.
-type Overlay = HashMap<SubscriberKey, Entry, RandomState>;
+#[derive(Debug, Default)]
+struct Overlay {
+    entries: HashMap<SubscriberKey, Entry, RandomState>,
+    /// Most keys of a list are not in it, which is told sooner than by a look at its entries.
+    filter: LazyFilter,
+}
+
+/// A clone is made to be changed: its filter is made when it is next asked.
+impl Clone for Overlay {
+    fn clone(&self) -> Overlay {
+        Overlay { entries: self.entries.clone(), filter: LazyFilter::default() }
+    }
+}
+
+impl Overlay {
+    fn insert(&mut self, key: SubscriberKey, entry: Entry) {
+        self.entries.insert(key, entry);
+        self.filter = LazyFilter::default();
+    }
+
+    fn get(&self, key: SubscriberKey) -> Option<&Entry> {
+        self.entries.get(&key)
+    }
+
+    fn iter(&self) -> impl ExactSizeIterator<Item = (SubscriberKey, &Entry)> {
+        self.entries.iter().map(|(&key, entry)| (key, entry))
+    }
+
+    /// Gives each key's place and entry to `found`, of the keys that have one.
+    fn get_batch(&self, keys: &[SubscriberKey], mut found: impl FnMut(usize, &Entry)) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let all = || self.entries.keys().copied();
+        let filter = self.filter.get(keys.len(), self.entries.len() as u64, all);
+        for (place, &key) in keys.iter().enumerate() {
+            if filter.is_none_or(|filter| filter.may_contain(key))
+                && let Some(entry) = self.get(key)
+            {
+                found(place, entry);
+            }
+        }
+    }
+}
 
 /// A key in the overlay.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +76,29 @@ struct Entry {
     /// `since` is that of the generation if the key is suppressed there: only opt-outs came
     /// since, so that nobody had to look yet.
     continues: bool,
+}
+
+/// What a row of a record says. The rows share all but person and moment, so that it is found out
+/// once.
+struct Said {
+    fact: Fact,
+    /// The profile of an opt-out against somebody against whom nothing else stands.
+    alone: Profile,
+    /// Its place, once it has one.
+    place: Option<ProfileId>,
+}
+
+impl Said {
+    fn of(fact: Fact) -> Said {
+        let alone = Profile::alone(Claims::default().with(fact.claim()));
+        Said { fact, alone, place: None }
+    }
+
+    /// The same in another row.
+    fn in_row(&mut self, record: &Record, row: usize) {
+        self.fact.sequence = record.first_sequence() + row as u64;
+        self.fact.occurred_at = record.occurred_at(row);
+    }
 }
 
 /// What a policy says of each profile for one message.
@@ -66,7 +138,7 @@ pub(super) struct Standings {
     overlay: Arc<Overlay>,
     /// Those of the generation, and behind them those of the overlay.
     profiles: Arc<Profiles>,
-    /// The ids of the overlay that the generation does not know.
+    /// The ids of the overlay that the generation's table does not know.
     ids: Arc<NewIds>,
 }
 
@@ -74,9 +146,44 @@ pub(super) struct Standings {
 type NewIds = HashMap<BusinessId, SubscriberKey, RandomState>;
 
 impl Standings {
-    pub(super) fn new(generation: Arc<Generation>) -> Standings {
-        let profiles = generation.profiles.clone();
-        Standings { generation, overlay: Arc::default(), profiles, ids: Arc::default() }
+    /// The generation of a manifest, with all events that are folded into it and no others, over
+    /// its sets and columns.
+    pub(super) fn over(
+        generation: Arc<Generation>,
+        disk: &dyn Disk,
+        manifest: &Manifest,
+    ) -> Result<Standings, StoreError> {
+        let Some(info) = &manifest.changes else {
+            let profiles = generation.profiles.clone();
+            return Ok(Standings {
+                generation,
+                overlay: Arc::default(),
+                profiles,
+                ids: Arc::default(),
+            });
+        };
+        let Changes { standings, profiles, ids } =
+            Changes::read(disk, manifest, info, &generation)?;
+        let entry = |(key, standing)| (key, Entry { standing, continues: false });
+        Ok(Standings {
+            generation,
+            overlay: Arc::new(Overlay {
+                entries: standings.into_iter().map(entry).collect(),
+                filter: LazyFilter::default(),
+            }),
+            profiles: Arc::new(profiles),
+            ids: Arc::new(ids.into_iter().collect()),
+        })
+    }
+
+    /// Makes room for so many events, which are taken in next.
+    pub(super) fn expect(&mut self, events: u64) {
+        /// More than these are rarely beyond a generation, and may be of the same people.
+        const EVENTS_MAX: u64 = 1 << 17;
+        if events > 0 {
+            let room = events.min(EVENTS_MAX) as usize;
+            Arc::make_mut(&mut self.overlay).entries.reserve(room);
+        }
     }
 
     /// The key of an address; `None` for an id that no event is about.
@@ -109,7 +216,7 @@ impl Standings {
 
     /// The sequence of a key's newest event, 0 for none.
     pub(super) fn head(&self, key: SubscriberKey) -> Result<u64, StoreError> {
-        match self.overlay.get(&key) {
+        match self.overlay.get(key) {
             Some(entry) => Ok(entry.standing.head),
             None => Ok(self.generation.standing(key)?.map_or(0, |standing| standing.head)),
         }
@@ -117,7 +224,7 @@ impl Standings {
 
     /// How a key stands; `None` when no event is about it.
     pub(super) fn standing(&self, key: SubscriberKey) -> Result<Option<Standing>, StoreError> {
-        match self.overlay.get(&key) {
+        match self.overlay.get(key) {
             Some(entry) => self.resolve(key, entry).map(Some),
             None => self.generation.standing(key),
         }
@@ -139,13 +246,7 @@ impl Standings {
     /// Whether each key is opted out.
     pub(super) fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) {
         self.generation.suppressed.set.contains_batch(keys, found);
-        if !self.overlay.is_empty() {
-            for (key, found) in keys.iter().zip(found) {
-                if let Some(entry) = self.overlay.get(key) {
-                    *found = entry.standing.opted_out;
-                }
-            }
-        }
+        self.overlay.get_batch(keys, |place, entry| found[place] = entry.standing.opted_out);
     }
 
     /// Sequences of each key's newest event, 0 for keys without one.
@@ -170,11 +271,8 @@ impl Standings {
                 }
             }
             heads.resize(begin + keys.len(), 0);
-            if !self.overlay.is_empty() {
-                for (head, key) in heads[begin..].iter_mut().zip(keys) {
-                    *head = self.overlay.get(key).map_or(*head, |entry| entry.standing.head);
-                }
-            }
+            let heads = &mut heads[begin..];
+            self.overlay.get_batch(keys, |place, entry| heads[place] = entry.standing.head);
         }
         Ok(heads)
     }
@@ -184,13 +282,22 @@ impl Standings {
         let set = &self.generation.suppressed.set;
         let mut count = set.len();
         for (key, entry) in self.overlay.iter() {
-            match (entry.standing.opted_out, set.contains(*key)) {
+            match (entry.standing.opted_out, set.contains(key)) {
                 (true, false) => count += 1,
                 (false, true) => count -= 1,
                 _ => {}
             }
         }
         count
+    }
+
+    /// Number of subscribers about whom there is an event.
+    pub(super) fn subscribers(&self) -> u64 {
+        let Generation { suppressed, released, .. } = &*self.generation;
+        let is_new =
+            |key: SubscriberKey| !suppressed.set.contains(key) && !released.set.contains(key);
+        let new = self.overlay.iter().filter(|&(key, _)| is_new(key)).count() as u64;
+        suppressed.set.len() + released.set.len() + new
     }
 
     /// Number of subscribers who are opted out and whose newest event `counts`.
@@ -201,7 +308,7 @@ impl Standings {
             count += u64::from(counts(layer.head(position)?));
         }
         for (key, entry) in self.overlay.iter() {
-            if let Some(position) = layer.set.position(*key) {
+            if let Some(position) = layer.set.position(key) {
                 count -= u64::from(counts(layer.head(position)?));
             }
             count += u64::from(entry.standing.opted_out && counts(entry.standing.head));
@@ -212,14 +319,22 @@ impl Standings {
     /// Takes a record of the journal in. The journal holds it already.
     pub(super) fn apply(&mut self, journal: &Journal, record: &Record) -> Result<(), StoreError> {
         let folding = journal.folding();
+        let mut of_record = None;
         for row in 0..record.rows() {
             self.meet(journal, record, row)?;
             let Some(key) = record.key(row, folding) else { continue };
+            let said = match &mut of_record {
+                None => of_record.insert(Said::of(fact_of_row(journal, record, row)?)),
+                Some(said) => {
+                    said.in_row(record, row);
+                    said
+                }
+            };
             // Of a link, the other end's newest event is in this record too.
             let other = record.partner(row).and_then(|other| {
                 Some((record.key(other, folding)?, record.first_sequence() + other as u64))
             });
-            self.settle(journal, key, fact_of_row(journal, record, row)?, other)?;
+            self.settle(journal, key, said, other)?;
         }
         Ok(())
     }
@@ -250,15 +365,16 @@ impl Standings {
         &mut self,
         journal: &Journal,
         key: SubscriberKey,
-        fact: Fact,
+        said: &mut Said,
         other: Option<(SubscriberKey, u64)>,
     ) -> Result<(), StoreError> {
-        if let Some(entry) = self.settled_at_once(key, &fact)? {
+        said.place = said.place.or_else(|| self.profiles.find(&said.alone));
+        if let Some(entry) = self.settled_at_once(key, said)? {
             Arc::make_mut(&mut self.overlay).insert(key, entry);
             return Ok(());
         }
         let pool = Pool::gather(journal, key, |member| match other {
-            _ if member == key => Ok(fact.sequence),
+            _ if member == key => Ok(said.fact.sequence),
             Some((other, head)) if member == other => Ok(head),
             _ => self.head(member),
         })?;
@@ -276,8 +392,9 @@ impl Standings {
     fn settled_at_once(
         &self,
         key: SubscriberKey,
-        fact: &Fact,
+        said: &Said,
     ) -> Result<Option<Entry>, StoreError> {
+        let Said { fact, place: alone, .. } = said;
         if fact.action != Action::OptOut {
             return Ok(None);
         }
@@ -286,11 +403,9 @@ impl Standings {
             let standing = Standing { opted_out: true, head, since, since_at, profile };
             Some(Entry { standing, continues })
         };
-        let alone = Profile::alone(Claims::default().with(fact.claim()));
-        let profile = self.profiles.find(&alone);
-        if let Some(mut entry) = self.overlay.get(&key).copied() {
-            let stands =
-                entry.standing.opted_out && self.says_nothing(fact, entry.standing.profile);
+        let says_nothing = |profile| *alone == Some(profile) || self.says_nothing(fact, profile);
+        if let Some(mut entry) = self.overlay.get(key).copied() {
+            let stands = entry.standing.opted_out && says_nothing(entry.standing.profile);
             entry.standing.head = head;
             return Ok(stands.then_some(entry));
         }
@@ -300,16 +415,16 @@ impl Standings {
         }
         let uniform = suppressed.uniform_profile();
         // Whether listed or not: afterwards the profile is this one.
-        if let (Some(profile), Some(uniform)) = (profile, uniform)
-            && (uniform == profile || suppressed.set.is_empty())
+        if let (Some(alone), Some(uniform)) = (*alone, uniform)
+            && (uniform == alone || suppressed.set.is_empty())
         {
-            return Ok(first(profile, true));
+            return Ok(first(alone, true));
         }
         match suppressed.set.position(key) {
-            None => Ok(profile.and_then(|profile| first(profile, false))),
+            None => Ok(alone.and_then(|alone| first(alone, false))),
             Some(position) => {
                 let mut standing = suppressed.standing(position, true)?;
-                let stands = self.says_nothing(fact, standing.profile);
+                let stands = says_nothing(standing.profile);
                 standing.head = head;
                 Ok(stands.then_some(Entry { standing, continues: false }))
             }
@@ -401,13 +516,10 @@ impl Standings {
                 }
                 None => self.judge_hits::<BATCH>(lens, keys, rulings)?,
             }
-            if !self.overlay.is_empty() {
-                for (key, answer) in keys.iter().zip(rulings) {
-                    if let Some(entry) = self.overlay.get(key) {
-                        *answer = lens.of(entry.standing.profile);
-                    }
-                }
-            }
+            let ruled = |place: usize, entry: &Entry| {
+                rulings[place] = lens.of(entry.standing.profile);
+            };
+            self.overlay.get_batch(keys, ruled);
         }
         Ok(())
     }
@@ -432,11 +544,12 @@ impl Standings {
         Ok(())
     }
 
-    /// Everything that the overlay changes, ascending by key.
+    /// Everything in which the overlay differs from the sets, ascending by key.
     pub(super) fn changes(&self) -> Result<Vec<(SubscriberKey, Standing)>, StoreError> {
         use rayon::slice::ParallelSliceMut;
-        let mut changes = Vec::with_capacity(self.overlay.len());
-        for (&key, entry) in self.overlay.iter() {
+        let listed = self.overlay.iter();
+        let mut changes = Vec::with_capacity(listed.len());
+        for (key, entry) in listed {
             changes.push((key, self.resolve(key, entry)?));
         }
         changes.par_sort_unstable_by_key(|&(key, _)| key);

@@ -1,8 +1,8 @@
 //! Is every byte of a store what was written? Reads all of it, writes nothing.
 //!
 //! Beyond the checksums, the journal is held against the generation: every folded event's
-//! subscriber must be in one of its layers, with a newest event that is no older, and every
-//! member must have its newest event in the journal. A set that lost or gained a key is thus
+//! subscriber must be in one of its layers or among its changes, with a newest event that is no
+//! older, and everybody there must have his newest event in the journal. A set that lost or gained a key is thus
 //! noticed even if its checksum was made right again.
 
 use std::path::{Path, PathBuf};
@@ -12,9 +12,9 @@ use serde::Serialize;
 
 use super::error::StoreError;
 use super::generation::Generation;
-use super::linked::Pool;
 use super::manifest::Manifest;
 use super::standing::{Decided, Standing, decide, fact_of_row};
+use super::standings::Standings;
 use crate::disk::{Disk, RealDisk};
 use crate::journal::{Journal, JournalError, JournalIdentity, Record, Subject, verify_sealed};
 use crate::number::SubscriberKey;
@@ -27,7 +27,7 @@ pub struct VerifyReport {
     pub damages: Vec<Damage>,
     /// Events read from the journal.
     pub events: u64,
-    /// Subscribers in the generation's sets.
+    /// Subscribers in the generation: in its sets, and those that are new beside them.
     pub subscribers: u64,
     /// The generation.
     pub generation: u64,
@@ -90,12 +90,14 @@ fn verify_listed(
     }
     let journal = Journal::open(disk.clone(), identity, &manifest.sealed, manifest.active);
     let journal = report.keep(journal.map_err(StoreError::from))?;
-    let generation = report.keep(Generation::open(disk, manifest))?;
-    if let Some(generation) = &generation {
+    let generation = report.keep(Generation::open(disk, manifest))?.map(Arc::new);
+    let mut standings = None;
+    if let Some(generation) = generation {
         report.keep(generation.suppressed.verify())?;
         report.keep(generation.released.verify())?;
-        report.keep(verify_ids(&**disk, manifest, generation))?;
-        report.subscribers = generation.suppressed.set.len() + generation.released.set.len();
+        report.keep(verify_ids(&**disk, manifest, &generation))?;
+        standings = report.keep(Standings::over(generation, &**disk, manifest))?;
+        report.subscribers = standings.as_ref().map_or(0, Standings::subscribers);
     }
     super::registry::verify(&**disk, manifest, |checked| report.keep(checked).map(|_| ()))?;
     if let Some(journal) = &journal {
@@ -103,8 +105,8 @@ fn verify_listed(
         let sealed_last = manifest.sealed.last().map_or(0, |info| info.last_sequence);
         report.events += journal.sequence() - sealed_last.min(journal.sequence());
     }
-    if let (Some(journal), Some(generation), true) = (journal, generation, report.is_sound()) {
-        let compared = compare(&**disk, manifest, &journal, &generation);
+    if let (Some(journal), Some(standings), true) = (journal, standings, report.is_sound()) {
+        let compared = compare(&**disk, manifest, &journal, &standings);
         report.keep(compared)?;
     }
     Ok(())
@@ -155,7 +157,7 @@ fn compare(
     disk: &dyn Disk,
     manifest: &Manifest,
     journal: &Journal,
-    generation: &Generation,
+    standings: &Standings,
 ) -> Result<(), StoreError> {
     let wrong = |what: String| {
         let file = manifest.layers.first().map_or_else(
@@ -173,12 +175,12 @@ fn compare(
                 let sequence = record.first_sequence() + row as u64;
                 let Some(key) = record.key(row, journal.folding()) else { continue };
                 if let (Subject::Id(key), Some(id)) = (record.subjects()[row], record.text(row))
-                    && generation.ids.find(id) != Some(key)
+                    && standings.key_of_id(id) != Some(key)
                 {
                     let what = format!("the id of event {sequence} is not in the table of ids");
                     return Err(wrong(what));
                 }
-                let standing = generation.standing(key)?.ok_or_else(|| {
+                let standing = standings.standing(key)?.ok_or_else(|| {
                     wrong(format!("the subscriber of event {sequence} is in no set"))
                 })?;
                 if standing.head < sequence {
@@ -187,13 +189,13 @@ fn compare(
                 }
                 if standing.head == sequence {
                     members += 1;
-                    check_standing(journal, generation, record, row, (key, standing), &wrong)?;
+                    check_standing(journal, standings, record, row, (key, standing), &wrong)?;
                 }
             }
             Ok(true)
         },
     )?;
-    let expected = generation.suppressed.set.len() + generation.released.set.len();
+    let expected = standings.subscribers();
     if members != expected {
         return Err(wrong(format!("{expected} subscribers are in the sets, {members} in events")));
     }
@@ -204,7 +206,7 @@ fn compare(
 /// history needs to be read.
 fn check_standing(
     journal: &Journal,
-    generation: &Generation,
+    standings: &Standings,
     record: &Record,
     row: usize,
     (key, found): (SubscriberKey, Standing),
@@ -212,14 +214,11 @@ fn check_standing(
 ) -> Result<(), StoreError> {
     let facts: Vec<Fact> = match (record.previous(row), record.partner(row)) {
         (0, None) => vec![fact_of_row(journal, record, row)?],
-        _ => {
-            let head = |key| Ok(generation.standing(key)?.map_or(0, |standing| standing.head));
-            Pool::gather(journal, key, head)?.facts
-        }
+        _ => standings.pool(journal, key)?.facts,
     };
     let decided =
         decide(&facts).map(|Decided { since, since_at, claims, .. }| (since, since_at, claims));
-    let claims = generation.profiles.get(found.profile).map(|it| it.claims.clone());
+    let claims = standings.profiles().get(found.profile).map(|it| it.claims.clone());
     let stands = claims.map(|claims| (found.since, found.since_at, claims));
     if decided != stands {
         let what = format!("the subscriber of event {} does not stand as it says", found.head);

@@ -106,6 +106,10 @@ pub struct CompactReport {
     pub sequence: u64,
     /// Events that were folded now.
     pub folded: u64,
+    /// Subscribers who are listed beside the sets, as they differ from them or are new; 0 when the
+    /// sets were written for this generation. Listing a few is much faster than writing the sets
+    /// anew.
+    pub changes: u64,
     /// Subscribers opted out.
     pub opted_out: u64,
 }

@@ -135,8 +135,8 @@ fn a_damaged_manifest_is_refused_by_every_verb() {
 #[test]
 fn a_store_of_a_newer_release_or_another_fold_table_is_refused() {
     let place = with_lists(Place::holding(&["+525512345678"]));
-    manifest_with(&place, "\"format\": 2", "\"format\": 3");
-    every_verb_refuses(&place, &["newer release (format 3", "up to 2", "use that release"]);
+    manifest_with(&place, "\"format\": 3", "\"format\": 4");
+    every_verb_refuses(&place, &["newer release (format 4", "up to 3", "use that release"]);
     let place = with_lists(Place::holding(&["+525512345678"]));
     manifest_with(&place, "\"fold_version\": 1", "\"fold_version\": 99");
     every_verb_refuses(&place, &["fold table 99", "export its"]);
@@ -145,7 +145,7 @@ fn a_store_of_a_newer_release_or_another_fold_table_is_refused() {
 #[test]
 fn a_store_of_the_format_before_the_first_release_is_refused_with_a_way_out() {
     let place = Place::new();
-    manifest_with(&place, "\"format\": 2", "\"format\": 1");
+    manifest_with(&place, "\"format\": 3", "\"format\": 1");
     every_verb_refuses(&place, &["format 1", "never released", "import"]);
 }
 
@@ -222,12 +222,33 @@ fn compact_changes_no_answer() {
     };
     let before = answers(&place);
     let folded = place.run(&["--json", "compact"]);
-    let expected = "{\"generation\":1,\"sequence\":4,\"folded\":4,\"opted_out\":2}\n";
+    let expected = "{\"generation\":1,\"sequence\":4,\"folded\":4,\"changes\":0,\"opted_out\":2}\n";
     assert_eq!(folded.exits(0), expected);
     assert_eq!(answers(&place), before);
     let words = "folded 0 events; generation 1 holds 2 opted-out subscribers up to sequence 4\n";
     assert_eq!(place.run(&["compact"]).stderr, words);
     place.run(&["verify"]).exits(0);
+}
+
+#[test]
+fn compact_lists_a_few_beside_many() {
+    let place = Place::new();
+    let many: String = (0..200).map(|it| format!("+525512345{it:03}\n")).collect();
+    place.run_with(&["--quiet", "import", "-"], many.as_bytes()).exits(0);
+    place.run(&["compact"]).exits(0);
+    place.run(&["add", "+5511987654321"]).exits(0);
+    place.run(&["resubscribe", "+525512345050", "--reason", "asked"]).exits(0);
+    let words = "folded 2 events; generation 2 holds 200 opted-out subscribers up to sequence 202; \
+                 2 changes are listed beside its sets\n";
+    assert_eq!(place.run(&["compact"]).stderr, words);
+    let answers = [true, false, true];
+    let numbers = ["+5511987654321", "+525512345050", "+525512345051"];
+    assert_eq!(place.suppressed(&numbers), answers);
+    place.run(&["verify"]).exits(0);
+    place.run(&["erase", "+5511987654321"]).exits(0);
+    assert_eq!(place.suppressed(&numbers), answers);
+    let compacted = place.run(&["--json", "compact"]);
+    assert!(compacted.exits(0).contains("\"folded\":0,\"changes\":0,"), "{}", compacted.stderr);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use optout::disk::MemoryDisk;
-use optout::event::Details;
+use optout::event::{Action, Details, Source};
 use optout::number::{Address, BusinessId, Folding, Number};
 use optout::policy::{Policy, Ruling};
 use optout::query::{Checker, Explanation, Judge, Stale, Verdict as Answer, explain};
@@ -71,10 +71,21 @@ struct Life {
 }
 
 impl Life {
-    fn new() -> Life {
+    fn new(random: &mut Random) -> Life {
         let disk = MemoryDisk::new();
         init_on(&disk, Folding::default(), moment(0)).unwrap();
-        let writer = Some(Writer::open_on(Arc::new(disk.clone())).unwrap());
+        let writer = Writer::open_on(Arc::new(disk.clone())).unwrap();
+        // With a crowd in the sets, some or all of the others are listed beside them.
+        let mut crowd = Bulk::new();
+        for place in 0..random.below(3) * 32 * ADDRESSES as u64 {
+            crowd.push(Number::from_e164(34_600_000_000 + place).unwrap(), moment(0), "");
+        }
+        if !crowd.is_empty() {
+            let details = Details::new(Action::OptOut, Source::Import);
+            writer.append_bulk(&details, moment(0), &mut crowd).unwrap();
+            writer.compact(moment(0)).unwrap();
+        }
+        let writer = Some(writer);
         Life {
             disk,
             writer,
@@ -481,7 +492,7 @@ fn a_store_rules_as_the_rules_say_however_it_is_asked() {
     let first = Random::of_test("a_store_rules_as_the_rules_say").0;
     for case in 0..cases(20_000) / 2_000 {
         let mut random = Random(first.wrapping_add(case));
-        let mut life = Life::new();
+        let mut life = Life::new(&mut random);
         let mut reader = life.reader();
         for step in 1..=STEPS {
             life.step(&mut random);

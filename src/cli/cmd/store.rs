@@ -31,8 +31,12 @@ pub(crate) fn compact(path: &Path, output: &Output) -> anyhow::Result<Exit> {
     if output.is_json() {
         output.json(&report)?;
     } else {
+        let beside = match report.changes {
+            0 => String::new(),
+            changes => format!("; {} changes are listed beside its sets", grouped(changes)),
+        };
         output.say(format!(
-            "folded {} events; generation {} holds {} opted-out subscribers up to sequence {}",
+            "folded {} events; generation {} holds {} opted-out subscribers up to sequence {}{beside}",
             grouped(report.folded),
             report.generation,
             grouped(report.opted_out),

@@ -76,6 +76,13 @@ fn limits() -> Vec<Limits> {
         usual,
         Limits { undo_rows: 3, ..usual },
         Limits { undo_rows: 7, compact_after_events: 5, ..usual },
+        Limits {
+            undo_rows: 7,
+            compact_after_events: 5,
+            changes_max: 9,
+            members_per_change: 1,
+            ..usual
+        },
         Limits { compact_after_events: 2, segment_bytes: 300, compact_seals_bytes: 1, ..usual },
     ]
 }
