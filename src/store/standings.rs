@@ -112,8 +112,12 @@ pub(crate) struct Lens {
 impl Lens {
     /// The rulings on a list of profiles.
     pub(super) fn new(profiles: &Profiles, policy: &Policy, context: &Context) -> Lens {
-        let by_profile: Vec<Ruling> =
-            profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
+        Lens::by(profiles, |claims| policy.on_claims(claims, context))
+    }
+
+    /// The rulings on a list of profiles, by what stands in each.
+    pub(super) fn by(profiles: &Profiles, ruling: impl Fn(&Claims) -> Ruling) -> Lens {
+        let by_profile: Vec<Ruling> = profiles.iter().map(|it| ruling(&it.claims)).collect();
         let opted_out = profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
         let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
         let first = of_claims.next();
