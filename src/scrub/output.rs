@@ -37,7 +37,12 @@ impl OutputFile {
             Ok(metadata) if metadata.is_dir() => return Err(OutputError::NotAFile { path }),
             Ok(metadata) if !metadata.is_file() => {
                 let file = io_at(&path, "opened", OpenOptions::new().write(true).open(&path))?;
-                return Ok(OutputFile { path, file: WriteBack::new(file), temporary: None, replace });
+                return Ok(OutputFile {
+                    path,
+                    file: WriteBack::new(file),
+                    temporary: None,
+                    replace,
+                });
             }
             _ => {}
         }

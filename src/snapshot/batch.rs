@@ -1,103 +1,115 @@
 //! Many lookups at once: their cache misses overlap.
 //!
-//! A lookup in a large set is little more than two or three loads that miss the caches, each
-//! needing the one before. One key at a time, the processor waits for every one of them. Here a
-//! chunk of keys takes the same step together: the loads of one step don't depend on each other,
-//! so the processor has many under way at the same time. No instruction of any one machine is
-//! needed for that; a plain load whose value is used will do.
-
-use std::hint::black_box;
+//! A lookup in a large set is little more than three loads that miss the caches, each needing the
+//! one before. One key at a time, the processor waits for every one of them. Here each key takes
+//! one step after another, with steps of other keys in between, and each step asks for the memory
+//! of the next: it comes while the others are computed.
 
 use super::container::Body;
 use super::directory::Directory;
+use super::prefetch::prefetch;
 use crate::number::SubscriberKey;
 
-/// How many keys step together. 64 were no faster for `contains` and slower for positions (57 and
-/// 74 ns a key instead of 57 and 65; 20 million even numbers, 2-core Xeon).
-const CHUNK: usize = 32;
+/// By how many keys each step is ahead of the next.
+const AHEAD: usize = 16;
+/// How many keys are between their first and last step: a power of two, so that the place of one
+/// is quickly found.
+const UNDER_WAY: usize = 4 * AHEAD;
+/// Keys whose members are gathered before it is asked how many lie before their containers.
+const HITS: usize = 64;
 
+#[inline(always)]
 pub(super) fn contains(
     directory: &Directory,
     bytes: &[u8],
     keys: &[SubscriberKey],
     found: &mut [bool],
 ) {
-    look_up(directory, bytes, keys, found, false, |body, _, (low, block)| {
-        body.contains_near(low, block)
+    assert_eq!(keys.len(), found.len(), "one answer for each key");
+    found.fill(false);
+    look_up(directory, bytes, keys, |place, spot, body| {
+        found[place] = body.contains_near(spot.low, spot.block.into()) & spot.exists;
     });
 }
 
+#[inline(always)]
 pub(super) fn positions(
     directory: &Directory,
     bytes: &[u8],
     keys: &[SubscriberKey],
     positions: &mut [Option<u64>],
 ) {
-    look_up(directory, bytes, keys, positions, None, |body, index, (low, block)| {
-        let below = body.position_near(low, block)?;
-        Some(directory.members_before(index) + below as u64)
+    assert_eq!(keys.len(), positions.len(), "one answer for each key");
+    positions.fill(None);
+    let mut hits = [(0, 0, 0); HITS];
+    let mut count = 0;
+    let mut settle = |hits: &[(usize, u32, usize)]| {
+        for &(place, container, below) in hits {
+            positions[place] = Some(directory.members_before(container as usize) + below as u64);
+        }
+    };
+    look_up(directory, bytes, keys, |place, spot, body| {
+        let below = body.position_near(spot.low, spot.block.into());
+        if let Some(below) = below.filter(|_| spot.exists) {
+            directory.prefetch_before(spot.container as usize);
+            hits[count] = (place, spot.container, below);
+            count += 1;
+            if count == HITS {
+                settle(&hits);
+                count = 0;
+            }
+        }
     });
+    settle(&hits[..count]);
 }
 
-/// A key whose container was found.
+/// How far a key has come.
 #[derive(Clone, Copy, Default)]
 struct Spot {
-    /// The key's place in the chunk.
-    place: u8,
     low: u16,
     /// The block of the container.
     block: u16,
     container: u32,
-    /// The first and last of the bytes that have to be looked at.
-    reach: (usize, usize),
+    /// Whether there is a container; if not, it is the first one.
+    exists: bool,
 }
 
-/// Writes `finish` of each key's container to `out`, or `absent` where there is no container.
-#[inline]
-fn look_up<T: Copy>(
+/// Takes every key to where it has to be if it is a member, and there to `finish`, which gets its
+/// place among the keys. That there is a container for a key may be a coin toss, so nothing
+/// branches on it.
+#[inline(always)]
+fn look_up(
     directory: &Directory,
     bytes: &[u8],
     keys: &[SubscriberKey],
-    out: &mut [T],
-    absent: T,
-    finish: impl Fn(Body<'_>, usize, (u16, usize)) -> T,
+    mut finish: impl FnMut(usize, &Spot, Body<'_>),
 ) {
-    assert_eq!(keys.len(), out.len(), "one answer for each key");
-    let mut spots = [Spot::default(); CHUNK];
-    for (keys, out) in keys.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
-        out.fill(absent);
-        // Whether there is a container may be a coin toss, too: instead of branching on it in
-        // every step, those that have one move up.
-        let mut found = 0;
-        for (place, key) in keys.iter().enumerate() {
-            let (place, low) = (place as u8, key.get() as u16);
+    if directory.containers() == 0 {
+        return;
+    }
+    let mut spots = [Spot::default(); UNDER_WAY];
+    for step in 0..keys.len() + 3 * AHEAD {
+        if let Some(key) = keys.get(step) {
             let container = directory.find(key.get());
-            let index = container.unwrap_or_default() as u32;
-            spots[found] = Spot { place, low, container: index, ..Spot::default() };
-            found += usize::from(container.is_some());
+            let index = container.unwrap_or_default();
+            directory.prefetch(index);
+            let (low, container, exists) = (key.get() as u16, index as u32, container.is_some());
+            spots[step % UNDER_WAY] = Spot { low, block: 0, container, exists };
         }
-        // What a container is, then its marks, then the members themselves: nothing but loads, so
-        // that as many as possible of them are under way.
-        touch(&spots[..found], |spot| directory.touch(spot.container as usize));
-        touch(&spots[..found], |spot| directory.touch_marks(spot.container as usize));
-        for spot in &mut spots[..found] {
+        let behind = |steps: usize| step.checked_sub(steps * AHEAD).filter(|&at| at < keys.len());
+        if let Some(place) = behind(1) {
+            directory.prefetch_marks(spots[place % UNDER_WAY].container as usize);
+        }
+        if let Some(place) = behind(2) {
+            let spot = &mut spots[place % UNDER_WAY];
             let (body, start) = directory.body(bytes, spot.container as usize);
             let block = body.block(spot.low);
-            let (first, last) = body.reach(spot.low, block);
             spot.block = block as u16;
-            spot.reach = (start + first, start + last);
+            prefetch(bytes, start + body.reach(spot.low, block));
         }
-        touch(&spots[..found], |spot| u32::from(bytes[spot.reach.0] ^ bytes[spot.reach.1]));
-        for spot in &spots[..found] {
-            let index = spot.container as usize;
-            let near = (spot.low, usize::from(spot.block));
-            out[usize::from(spot.place)] = finish(directory.body(bytes, index).0, index, near);
+        if let Some(place) = behind(3) {
+            let spot = &spots[place % UNDER_WAY];
+            finish(place, spot, directory.body(bytes, spot.container as usize).0);
         }
     }
-}
-
-/// Has all loads under way before the first is needed.
-#[inline(always)]
-fn touch(spots: &[Spot], load: impl Fn(&Spot) -> u32) {
-    black_box(spots.iter().fold(0, |touched, spot| touched ^ load(spot)));
 }

@@ -5,7 +5,8 @@
 //! lead to the block that has to hold a member if any does, so that nothing is searched for by
 //! halving and the position of a member costs little more than its presence.
 
-use super::format::BITMAP_BYTES;
+use super::compare::{at_most, equal};
+use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES};
 
 /// A bitmap has one count for each block of this many bytes (a cache line).
 pub(super) const BLOCK_BYTES: usize = 64;
@@ -13,17 +14,15 @@ pub(super) const BLOCK_BYTES: usize = 64;
 pub(super) const BLOCKS: usize = BITMAP_BYTES / BLOCK_BYTES;
 /// A run container has one count for each block of this many runs (a cache line).
 pub(super) const BLOCK_RUNS: usize = 16;
-/// An array has one mark for each further block of this many members (64 bytes).
-pub(super) const BLOCK_MEMBERS: usize = 32;
+/// A block of an array has up to this many members (a cache line).
+const BLOCK_MEMBERS: usize = 32;
 
 /// The members of one container. Counts are those of the members before each block.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
-    /// `firsts` are the members that the blocks after the first begin with.
-    Array {
-        members: &'a [[u8; 2]],
-        firsts: &'a [u16],
-    },
+    /// The members, and marks of which the first are the members that the blocks after the first
+    /// begin with.
+    Array(Array<'a>, &'a [u16]),
     Bitmap {
         bits: &'a [u8],
         counts: &'a [u16],
@@ -44,7 +43,7 @@ impl<'a> Body<'a> {
     #[inline(always)]
     pub(super) fn contains_near(self, low: u16, block: usize) -> bool {
         match self {
-            Body::Array { members, .. } => is_among(window(members, block).1, low),
+            Body::Array(array, _) => array.contains(low, block),
             Body::Bitmap { bits, .. } => bit(bits, low),
             Body::Runs { runs, .. } => match runs_up_to(runs, low).checked_sub(1) {
                 Some(index) => low <= run_at(runs[index]).1,
@@ -56,7 +55,7 @@ impl<'a> Body<'a> {
     /// How many members lie below `low`: `Ok` when `low` is a member, `Err` when it isn't.
     pub(super) fn locate(self, low: u16) -> Result<usize, usize> {
         match self {
-            Body::Array { members, .. } => locate_in_array(members, self.block(low), low),
+            Body::Array(array, _) => array.locate(low, self.block(low)),
             Body::Bitmap { bits, counts } => {
                 let below = count_bits_below(bits, counts, low);
                 if bit(bits, low) { Ok(below) } else { Err(below) }
@@ -70,7 +69,7 @@ impl<'a> Body<'a> {
     #[inline(always)]
     pub(super) fn position_near(self, low: u16, block: usize) -> Option<usize> {
         match self {
-            Body::Array { members, .. } => locate_in_array(members, block, low).ok(),
+            Body::Array(array, _) => array.locate(low, block).ok(),
             // The counts would be one more cache miss for each key that is no member.
             Body::Bitmap { bits, counts } => {
                 bit(bits, low).then(|| count_bits_below(bits, counts, low))
@@ -80,15 +79,10 @@ impl<'a> Body<'a> {
     }
 
     /// The block of an array that holds `low` if any does; 0 for other containers.
-    ///
-    /// Whether a mark lies below a key is a coin toss to the processor, so nothing branches on it:
-    /// all of them, 128 at most, are compared, in a few vectors.
     #[inline(always)]
     pub(super) fn block(self, low: u16) -> usize {
         match self {
-            Body::Array { firsts, .. } => {
-                usize::from(firsts.iter().map(|&first| u16::from(first <= low)).sum::<u16>())
-            }
+            Body::Array(array, marks) => marks_up_to(marks, array.further_blocks(), low),
             _ => 0,
         }
     }
@@ -96,8 +90,8 @@ impl<'a> Body<'a> {
     /// The member with exactly `position` members below it.
     pub(super) fn select(self, position: usize) -> Option<u16> {
         match self {
-            Body::Array { members, .. } => {
-                members.get(position).map(|&member| u16::from_le_bytes(member))
+            Body::Array(array, _) => {
+                array.members().get(position).map(|&member| u16::from_le_bytes(member))
             }
             Body::Bitmap { bits, counts } => select_bit(bits, counts, position),
             Body::Runs { runs, counts } => select_in_runs(runs, counts, position),
@@ -107,9 +101,9 @@ impl<'a> Body<'a> {
     /// Members from `low` on, ascending.
     pub(super) fn members_from(self, low: u16) -> Members<'a> {
         match self {
-            Body::Array { members, .. } => {
+            Body::Array(array, _) => {
                 let (Ok(first) | Err(first)) = self.locate(low);
-                Members::Array(members[first..].iter())
+                Members::Array(array.members()[first..].iter())
             }
             Body::Bitmap { bits, .. } => {
                 let (words, _) = bits.as_chunks::<8>();
@@ -131,18 +125,15 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The first and last of the bytes that `contains_near` and `position_near` will look at,
-    /// counted from where the members start.
+    /// The first of the bytes that `contains_near` and `position_near` will look at, counted from
+    /// where the members start.
     #[inline(always)]
-    pub(super) fn reach(self, low: u16, block: usize) -> (usize, usize) {
+    pub(super) fn reach(self, low: u16, block: usize) -> usize {
         match self {
-            Body::Array { members, .. } => {
-                let (from, window) = window(members, block);
-                (2 * from, 2 * (from + window.len()) - 1)
-            }
-            Body::Bitmap { .. } => (usize::from(low / 8), usize::from(low / 8)),
+            Body::Array(array, _) => array.block_start(block) * MEMBER_BYTES,
+            Body::Bitmap { .. } => usize::from(low / 8),
             // Where the search begins.
-            Body::Runs { runs, .. } => (runs.len() / 2 * 4, runs.len() / 2 * 4),
+            Body::Runs { runs, .. } => runs.len() / 2 * RUN_BYTES,
         }
     }
 }
@@ -203,47 +194,122 @@ pub(super) fn run_at(run: [u8; 4]) -> (u16, u16) {
     (first, first.saturating_add(more))
 }
 
-/// The members of a block, and how many lie before them. The last block is filled up with members
-/// of the one before: a whole vector is compared faster than a part of one.
+/// How many of the first `count` marks are not above `low`. In most containers a single vector is
+/// compared, whatever of it counts.
 #[inline(always)]
-fn window(members: &[[u8; 2]], block: usize) -> (usize, &[[u8; 2]]) {
-    let from = (block * BLOCK_MEMBERS).min(members.len().saturating_sub(BLOCK_MEMBERS));
-    (from, &members[from..members.len().min(from + BLOCK_MEMBERS)])
-}
-
-/// Finds `low`: its place, or where it would be.
-#[inline(always)]
-fn locate_in_array(members: &[[u8; 2]], block: usize, low: u16) -> Result<usize, usize> {
-    let (from, window) = window(members, block);
-    let at = from + members_below(window, low);
-    match is_among(window, low) {
-        true => Ok(at),
-        false => Err(at),
+fn marks_up_to(mut marks: &[u16], mut count: usize, low: u16) -> usize {
+    let mut up_to = 0;
+    loop {
+        let Some((vector, rest)) = marks.split_first_chunk() else {
+            // Behind them are no others.
+            let marks = &marks[..count.min(marks.len())];
+            return up_to + marks.iter().filter(|&&mark| mark <= low).count();
+        };
+        up_to += (at_most(&[*vector], low) & first_lanes(count)).count_ones() as usize;
+        if count <= vector.len() {
+            return up_to;
+        }
+        (marks, count) = (rest, count - vector.len());
     }
 }
 
-/// Compares every member, so that nothing branches on any of them.
+/// A bit for each of the first `count` numbers of a line.
 #[inline(always)]
-fn is_among(window: &[[u8; 2]], low: u16) -> bool {
-    let among = |window: &[[u8; 2]]| {
-        window.iter().fold(false, |found, &member| found | (u16::from_le_bytes(member) == low))
-    };
-    match window.first_chunk::<BLOCK_MEMBERS>() {
-        Some(whole) => among(whole),
-        None => among(window),
-    }
+fn first_lanes(count: usize) -> u32 {
+    !(u64::MAX << count.min(BLOCK_MEMBERS)) as u32
 }
 
-/// Counts without branches, so that the compiler makes vectors of it.
-#[inline(always)]
-fn members_below(window: &[[u8; 2]], low: u16) -> usize {
-    let below = |window: &[[u8; 2]]| {
-        window.iter().map(|&member| u16::from(u16::from_le_bytes(member) < low)).sum::<u16>()
-    };
-    usize::from(match window.first_chunk::<BLOCK_MEMBERS>() {
-        Some(whole) => below(whole),
-        None => below(window),
-    })
+/// The members of an array container, within the bytes of the whole file.
+///
+/// Its blocks end where a cache line of the file does, so that a look into one is one cache miss.
+/// The first block is shorter by the `lead`, which are the members that would fit in front of it.
+#[derive(Clone, Copy)]
+pub(super) struct Array<'a> {
+    file: &'a [u8],
+    at: usize,
+    count: usize,
+}
+
+impl<'a> Array<'a> {
+    /// `count` members, at least one, that start at `at`.
+    #[inline(always)]
+    pub(super) fn new(file: &'a [u8], at: usize, count: usize) -> Array<'a> {
+        Array { file, at, count }
+    }
+
+    fn members(self) -> &'a [[u8; 2]] {
+        self.file[self.at..self.at + self.count * MEMBER_BYTES].as_chunks().0
+    }
+
+    #[inline(always)]
+    fn lead(self) -> usize {
+        self.at / MEMBER_BYTES % BLOCK_MEMBERS
+    }
+
+    /// How many blocks there are behind the first.
+    #[inline(always)]
+    pub(super) fn further_blocks(self) -> usize {
+        (self.lead() + self.count - 1) / BLOCK_MEMBERS
+    }
+
+    /// The members that the blocks behind the first begin with.
+    pub(super) fn first_members(self) -> impl Iterator<Item = u16> {
+        let members = self.members().iter().skip(BLOCK_MEMBERS - self.lead());
+        members.step_by(BLOCK_MEMBERS).map(|&member| u16::from_le_bytes(member))
+    }
+
+    /// Which member a block begins with. The first one's lead has no members.
+    #[inline(always)]
+    fn block_start(self, block: usize) -> usize {
+        (block * BLOCK_MEMBERS).saturating_sub(self.lead())
+    }
+
+    #[inline(always)]
+    fn contains(self, low: u16, block: usize) -> bool {
+        match self.line(block) {
+            Some((line, members)) => equal(&line, low) & members != 0,
+            None => self.rest(block).contains(&low.to_le_bytes()),
+        }
+    }
+
+    /// Finds `low`: its place, or where it would be.
+    #[inline(always)]
+    fn locate(self, low: u16, block: usize) -> Result<usize, usize> {
+        let start = self.block_start(block);
+        let Some((line, members)) = self.line(block) else {
+            let find = |member: &[u8; 2]| u16::from_le_bytes(*member).cmp(&low);
+            let found = self.rest(block).binary_search_by(find);
+            return found.map(|at| start + at).map_err(|at| start + at);
+        };
+        let end = start + (at_most(&line, low) & members).count_ones() as usize;
+        match equal(&line, low) & members {
+            0 => Err(end),
+            _ => Ok(end - 1),
+        }
+    }
+
+    /// The cache line of a block, and a bit for each of its members; `None` where the file ends
+    /// within it.
+    #[inline(always)]
+    fn line(self, block: usize) -> Option<([[u16; 8]; 4], u32)> {
+        let lead = if block == 0 { self.lead() } else { 0 };
+        let start = self.block_start(block);
+        let at = self.at + start * MEMBER_BYTES - lead * MEMBER_BYTES;
+        let line: &[u8; BLOCK_BYTES] = self.file[at..].first_chunk()?;
+        let vectors = line.as_chunks::<16>().0;
+        let line = std::array::from_fn(|place| {
+            let numbers = vectors[place].as_chunks::<2>().0;
+            std::array::from_fn(|lane| u16::from_le_bytes(numbers[lane]))
+        });
+        let members = first_lanes(lead + self.count - start) & !first_lanes(lead);
+        Some((line, members))
+    }
+
+    /// The members of the block with which the file ends.
+    fn rest(self, block: usize) -> &'a [[u8; 2]] {
+        let rest = &self.members()[self.block_start(block)..];
+        &rest[..rest.len().min(BLOCK_MEMBERS)]
+    }
 }
 
 #[inline]

@@ -13,6 +13,7 @@
 
 mod batch;
 mod check;
+mod compare;
 mod container;
 mod difference;
 mod directory;
@@ -20,7 +21,9 @@ mod error;
 mod format;
 mod iter;
 mod merge;
+mod prefetch;
 mod view;
+mod wide;
 mod writer;
 
 pub use difference::{Differences, differences};

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
 
-use super::batch;
 use super::check::check;
 use super::directory::Directory;
 use super::error::SnapshotError;
 use super::format::EMPTY;
 use super::iter::Iter;
+use super::wide;
 use crate::number::SubscriberKey;
 
 /// A set of subscriber keys, read in place from the bytes of a snapshot.
@@ -90,7 +90,7 @@ impl<B: AsRef<[u8]>> View<B> {
     ///
     /// When `keys` and `found` differ in length.
     pub fn contains_batch(&self, keys: &[SubscriberKey], found: &mut [bool]) {
-        batch::contains(&self.directory, self.bytes(), keys, found);
+        wide::contains(&self.directory, self.bytes(), keys, found);
     }
 
     /// How many members lie below `key`, whether or not it is a member itself.
@@ -118,7 +118,7 @@ impl<B: AsRef<[u8]>> View<B> {
     ///
     /// When `keys` and `positions` differ in length.
     pub fn positions_batch(&self, keys: &[SubscriberKey], positions: &mut [Option<u64>]) {
-        batch::positions(&self.directory, self.bytes(), keys, positions);
+        wide::positions(&self.directory, self.bytes(), keys, positions);
     }
 
     /// The member at `position`, counted from 0: the inverse of [`View::position`].
