@@ -31,5 +31,6 @@ pub use error::{Damage, Part, SnapshotError};
 pub use iter::Iter;
 pub(crate) use merge::merge_with;
 pub use merge::{Change, merge};
+pub(crate) use prefetch::prefetch;
 pub use view::View;
 pub use writer::{Summary, write_sorted};
