@@ -1,22 +1,18 @@
 //! Many lookups at once: their cache misses overlap.
 //!
 //! A lookup in a large set is little more than three loads that miss the caches, each needing the
-//! one before. One key at a time, the processor waits for every one of them. Here each key takes
-//! one step after another, with steps of other keys in between, and each step asks for the memory
-//! of the next: it comes while the others are computed.
+//! one before. One key at a time, the processor waits for every one of them. Here a chunk of keys
+//! takes each step together, and each step asks for the memory of the next, which comes while the
+//! other keys take theirs. Whether a key has a container, and of which kind it is, may be a coin
+//! toss to the processor: nothing branches on it, and keys of one kind are put together instead.
 
-use super::container::Body;
+use super::container::{Array, Body, Span};
 use super::directory::Directory;
 use super::prefetch::prefetch;
 use crate::number::SubscriberKey;
 
-/// By how many keys each step is ahead of the next.
-const AHEAD: usize = 16;
-/// How many keys are between their first and last step: a power of two, so that the place of one
-/// is quickly found.
-const UNDER_WAY: usize = 4 * AHEAD;
-/// Keys whose members are gathered before it is asked how many lie before their containers.
-const HITS: usize = 64;
+/// How many keys step together: enough that a step takes longer than memory does.
+const CHUNK: usize = 64;
 
 #[inline(always)]
 pub(super) fn contains(
@@ -25,11 +21,7 @@ pub(super) fn contains(
     keys: &[SubscriberKey],
     found: &mut [bool],
 ) {
-    assert_eq!(keys.len(), found.len(), "one answer for each key");
-    found.fill(false);
-    look_up(directory, bytes, keys, |place, spot, body| {
-        found[place] = body.contains_near(spot.low, spot.block.into()) & spot.exists;
-    });
+    look_up(directory, bytes, keys, found);
 }
 
 #[inline(always)]
@@ -39,77 +31,137 @@ pub(super) fn positions(
     keys: &[SubscriberKey],
     positions: &mut [Option<u64>],
 ) {
-    assert_eq!(keys.len(), positions.len(), "one answer for each key");
-    positions.fill(None);
-    let mut hits = [(0, 0, 0); HITS];
-    let mut count = 0;
-    let mut settle = |hits: &[(usize, u32, usize)]| {
-        for &(place, container, below) in hits {
-            positions[place] = Some(directory.members_before(container as usize) + below as u64);
-        }
-    };
-    look_up(directory, bytes, keys, |place, spot, body| {
-        let below = body.position_near(spot.low, spot.block.into());
-        if let Some(below) = below.filter(|_| spot.exists) {
-            directory.prefetch_before(spot.container as usize);
-            hits[count] = (place, spot.container, below);
-            count += 1;
-            if count == HITS {
-                settle(&hits);
-                count = 0;
-            }
-        }
-    });
-    settle(&hits[..count]);
+    look_up(directory, bytes, keys, positions);
 }
 
-/// How far a key has come.
+/// What is asked of a set.
+trait Answer: Copy {
+    /// Of a key without a container.
+    const ABSENT: Self;
+    /// Whether it takes what comes before a container.
+    const COUNTS: bool;
+
+    fn in_array(array: Array<'_>, span: Span, low: u16, before: impl FnOnce() -> u64) -> Self;
+
+    fn in_body(body: Body<'_>, low: u16, before: impl FnOnce() -> u64) -> Self;
+}
+
+impl Answer for bool {
+    const ABSENT: bool = false;
+    const COUNTS: bool = false;
+
+    #[inline(always)]
+    fn in_array(array: Array<'_>, span: Span, low: u16, _: impl FnOnce() -> u64) -> bool {
+        array.contains(low, span)
+    }
+
+    #[inline(always)]
+    fn in_body(body: Body<'_>, low: u16, _: impl FnOnce() -> u64) -> bool {
+        body.contains(low)
+    }
+}
+
+impl Answer for Option<u64> {
+    const ABSENT: Option<u64> = None;
+    const COUNTS: bool = true;
+
+    #[inline(always)]
+    fn in_array(array: Array<'_>, span: Span, low: u16, before: impl FnOnce() -> u64) -> Self {
+        array.locate(low, span).ok().map(|below| before() + below as u64)
+    }
+
+    #[inline(always)]
+    fn in_body(body: Body<'_>, low: u16, before: impl FnOnce() -> u64) -> Self {
+        body.position(low).map(|below| before() + below as u64)
+    }
+}
+
+/// A key whose container was found.
 #[derive(Clone, Copy, Default)]
 struct Spot {
+    /// The key's place in the chunk.
+    place: u8,
     low: u16,
-    /// The block of the container.
-    block: u16,
     container: u32,
-    /// Whether there is a container; if not, it is the first one.
-    exists: bool,
+    /// Where in an array it has to be.
+    span: Span,
 }
 
-/// Takes every key to where it has to be if it is a member, and there to `finish`, which gets its
-/// place among the keys. That there is a container for a key may be a coin toss, so nothing
-/// branches on it.
 #[inline(always)]
-fn look_up(
+fn look_up<T: Answer>(
     directory: &Directory,
     bytes: &[u8],
     keys: &[SubscriberKey],
-    mut finish: impl FnMut(usize, &Spot, Body<'_>),
+    answers: &mut [T],
 ) {
-    if directory.containers() == 0 {
-        return;
-    }
-    let mut spots = [Spot::default(); UNDER_WAY];
-    for step in 0..keys.len() + 3 * AHEAD {
-        if let Some(key) = keys.get(step) {
-            let container = directory.find(key.get());
-            let index = container.unwrap_or_default();
-            directory.prefetch(index);
-            let (low, container, exists) = (key.get() as u16, index as u32, container.is_some());
-            spots[step % UNDER_WAY] = Spot { low, block: 0, container, exists };
-        }
-        let behind = |steps: usize| step.checked_sub(steps * AHEAD).filter(|&at| at < keys.len());
-        if let Some(place) = behind(1) {
-            directory.prefetch_marks(spots[place % UNDER_WAY].container as usize);
-        }
-        if let Some(place) = behind(2) {
-            let spot = &mut spots[place % UNDER_WAY];
+    assert_eq!(keys.len(), answers.len(), "one answer for each key");
+    answers.fill(T::ABSENT);
+    let (mut spots, mut arrays) = ([Spot::default(); CHUNK], [Spot::default(); CHUNK]);
+    for (keys, answers) in keys.chunks(CHUNK).zip(answers.chunks_mut(CHUNK)) {
+        let found = find_containers(directory, keys, &mut spots);
+        let (array_count, other_count) = part_arrays(directory, &mut spots[..found], &mut arrays);
+        let (arrays, others) = (&mut arrays[..array_count], &spots[..other_count]);
+        for spot in others {
             let (body, start) = directory.body(bytes, spot.container as usize);
-            let block = body.block(spot.low);
-            spot.block = block as u16;
-            prefetch(bytes, start + body.reach(spot.low, block));
+            prefetch(bytes, start + body.reach(spot.low));
         }
-        if let Some(place) = behind(3) {
-            let spot = &spots[place % UNDER_WAY];
-            finish(place, spot, directory.body(bytes, spot.container as usize).0);
+        for spot in &mut *arrays {
+            if let Body::Array(array) = directory.body(bytes, spot.container as usize).0 {
+                spot.span = array.span(spot.low);
+                array.reach(spot.span).into_iter().for_each(|at| prefetch(bytes, at));
+            }
+            if T::COUNTS {
+                directory.prefetch_before(spot.container as usize);
+            }
+        }
+        for spot in others {
+            let before = || directory.members_before(spot.container as usize);
+            let body = directory.body(bytes, spot.container as usize).0;
+            answers[usize::from(spot.place)] = T::in_body(body, spot.low, before);
+        }
+        for spot in &*arrays {
+            let before = || directory.members_before(spot.container as usize);
+            if let Body::Array(array) = directory.body(bytes, spot.container as usize).0 {
+                answers[usize::from(spot.place)] = T::in_array(array, spot.span, spot.low, before);
+            }
         }
     }
+}
+
+/// Gives each key that has a container a spot; how many they are.
+#[inline(always)]
+fn find_containers(
+    directory: &Directory,
+    keys: &[SubscriberKey],
+    spots: &mut [Spot; CHUNK],
+) -> usize {
+    let mut found = 0;
+    for (place, key) in keys.iter().enumerate() {
+        let (place, low) = (place as u8, key.get() as u16);
+        let container = directory.find(key.get());
+        let index = container.unwrap_or_default();
+        directory.prefetch(index);
+        spots[found] = Spot { place, low, container: index as u32, span: Span::default() };
+        found += usize::from(container.is_some());
+    }
+    found
+}
+
+/// Moves the spots in arrays to `arrays` and the others together; how many there are of each.
+#[inline(always)]
+fn part_arrays(
+    directory: &Directory,
+    spots: &mut [Spot],
+    arrays: &mut [Spot; CHUNK],
+) -> (usize, usize) {
+    let (mut array_count, mut other_count) = (0, 0);
+    for place in 0..spots.len() {
+        let spot = spots[place];
+        let is_array = directory.prefetch_mark(spot.container as usize, spot.low);
+        arrays[array_count] = spot;
+        spots[other_count] = spot;
+        array_count += usize::from(is_array);
+        other_count += usize::from(!is_array);
+    }
+    (array_count, other_count)
 }

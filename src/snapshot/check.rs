@@ -149,12 +149,9 @@ fn check_array(
         return Err(damaged(at + index * MEMBER_BYTES, Damage::ArrayOrder));
     }
     let place = (key, at, Kind::Array);
-    let array = Array::new(input.bytes, at, members.len());
-    let marks = array.further_blocks();
-    let firsts = directory.push(place, members_less_one, members.len() as u64, marks)?;
-    for (first, member) in firsts.iter_mut().zip(array.first_members()) {
-        *first = member;
-    }
+    let starts = Array::starts(members.len());
+    let starts = directory.push(place, members_less_one, members.len() as u64, starts)?;
+    Array::mark(members, starts);
     Ok(())
 }
 

@@ -5,7 +5,7 @@
 //! lead to the block that has to hold a member if any does, so that nothing is searched for by
 //! halving and the position of a member costs little more than its presence.
 
-use super::compare::{at_most, equal};
+use super::compare::{Vector, at_most, equal};
 use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES};
 
 /// A bitmap has one count for each block of this many bytes (a cache line).
@@ -14,36 +14,20 @@ pub(super) const BLOCK_BYTES: usize = 64;
 pub(super) const BLOCKS: usize = BITMAP_BYTES / BLOCK_BYTES;
 /// A run container has one count for each block of this many runs (a cache line).
 pub(super) const BLOCK_RUNS: usize = 16;
-/// A block of an array has up to this many members (a cache line).
-const BLOCK_MEMBERS: usize = 32;
 
 /// The members of one container. Counts are those of the members before each block.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
-    /// The members, and marks of which the first are the members that the blocks after the first
-    /// begin with.
-    Array(Array<'a>, &'a [u16]),
-    Bitmap {
-        bits: &'a [u8],
-        counts: &'a [u16],
-    },
-    Runs {
-        runs: &'a [[u8; 4]],
-        counts: &'a [u16],
-    },
+    Array(Array<'a>),
+    Bitmap { bits: &'a [u8], counts: &'a [u16] },
+    Runs { runs: &'a [[u8; 4]], counts: &'a [u16] },
 }
 
 impl<'a> Body<'a> {
-    #[inline]
-    pub(super) fn contains(self, low: u16) -> bool {
-        self.contains_near(low, self.block(low))
-    }
-
-    /// [`Body::contains`] by somebody who knows the block.
     #[inline(always)]
-    pub(super) fn contains_near(self, low: u16, block: usize) -> bool {
+    pub(super) fn contains(self, low: u16) -> bool {
         match self {
-            Body::Array(array, _) => array.contains(low, block),
+            Body::Array(array) => array.contains(low, array.span(low)),
             Body::Bitmap { bits, .. } => bit(bits, low),
             Body::Runs { runs, .. } => match runs_up_to(runs, low).checked_sub(1) {
                 Some(index) => low <= run_at(runs[index]).1,
@@ -55,7 +39,7 @@ impl<'a> Body<'a> {
     /// How many members lie below `low`: `Ok` when `low` is a member, `Err` when it isn't.
     pub(super) fn locate(self, low: u16) -> Result<usize, usize> {
         match self {
-            Body::Array(array, _) => array.locate(low, self.block(low)),
+            Body::Array(array) => array.locate(low, array.span(low)),
             Body::Bitmap { bits, counts } => {
                 let below = count_bits_below(bits, counts, low);
                 if bit(bits, low) { Ok(below) } else { Err(below) }
@@ -64,12 +48,11 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// How many members lie below the member `low`, by somebody who knows the block; `None` when
-    /// it isn't one.
+    /// How many members lie below the member `low`; `None` when it isn't one.
     #[inline(always)]
-    pub(super) fn position_near(self, low: u16, block: usize) -> Option<usize> {
+    pub(super) fn position(self, low: u16) -> Option<usize> {
         match self {
-            Body::Array(array, _) => array.locate(low, block).ok(),
+            Body::Array(array) => array.locate(low, array.span(low)).ok(),
             // The counts would be one more cache miss for each key that is no member.
             Body::Bitmap { bits, counts } => {
                 bit(bits, low).then(|| count_bits_below(bits, counts, low))
@@ -78,19 +61,10 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The block of an array that holds `low` if any does; 0 for other containers.
-    #[inline(always)]
-    pub(super) fn block(self, low: u16) -> usize {
-        match self {
-            Body::Array(array, marks) => marks_up_to(marks, array.further_blocks(), low),
-            _ => 0,
-        }
-    }
-
     /// The member with exactly `position` members below it.
     pub(super) fn select(self, position: usize) -> Option<u16> {
         match self {
-            Body::Array(array, _) => {
+            Body::Array(array) => {
                 array.members().get(position).map(|&member| u16::from_le_bytes(member))
             }
             Body::Bitmap { bits, counts } => select_bit(bits, counts, position),
@@ -101,7 +75,7 @@ impl<'a> Body<'a> {
     /// Members from `low` on, ascending.
     pub(super) fn members_from(self, low: u16) -> Members<'a> {
         match self {
-            Body::Array(array, _) => {
+            Body::Array(array) => {
                 let (Ok(first) | Err(first)) = self.locate(low);
                 Members::Array(array.members()[first..].iter())
             }
@@ -125,14 +99,12 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The first of the bytes that `contains_near` and `position_near` will look at, counted from
-    /// where the members start.
+    /// Where a search for `low` begins, counted from where the members start.
     #[inline(always)]
-    pub(super) fn reach(self, low: u16, block: usize) -> usize {
+    pub(super) fn reach(self, low: u16) -> usize {
         match self {
-            Body::Array(array, _) => array.block_start(block) * MEMBER_BYTES,
+            Body::Array(array) => usize::from(array.span(low).from) * MEMBER_BYTES,
             Body::Bitmap { .. } => usize::from(low / 8),
-            // Where the search begins.
             Body::Runs { runs, .. } => runs.len() / 2 * RUN_BYTES,
         }
     }
@@ -194,122 +166,159 @@ pub(super) fn run_at(run: [u8; 4]) -> (u16, u16) {
     (first, first.saturating_add(more))
 }
 
-/// How many of the first `count` marks are not above `low`. In most containers a single vector is
-/// compared, whatever of it counts.
-#[inline(always)]
-fn marks_up_to(mut marks: &[u16], mut count: usize, low: u16) -> usize {
-    let mut up_to = 0;
-    loop {
-        let Some((vector, rest)) = marks.split_first_chunk() else {
-            // Behind them are no others.
-            let marks = &marks[..count.min(marks.len())];
-            return up_to + marks.iter().filter(|&&mark| mark <= low).count();
-        };
-        up_to += (at_most(&[*vector], low) & first_lanes(count)).count_ones() as usize;
-        if count <= vector.len() {
-            return up_to;
-        }
-        (marks, count) = (rest, count - vector.len());
-    }
-}
-
-/// A bit for each of the first `count` numbers of a line.
-#[inline(always)]
-fn first_lanes(count: usize) -> u32 {
-    !(u64::MAX << count.min(BLOCK_MEMBERS)) as u32
-}
-
 /// The members of an array container, within the bytes of the whole file.
 ///
-/// Its blocks end where a cache line of the file does, so that a look into one is one cache miss.
-/// The first block is shorter by the `lead`, which are the members that would fit in front of it.
+/// Its 65,536 possible members are parted into slices of one width. Where each begins among the
+/// members is marked, so that a member is found in a few neighbours, which lie in one cache line
+/// of the file or two.
 #[derive(Clone, Copy)]
 pub(super) struct Array<'a> {
     file: &'a [u8],
     at: usize,
     count: usize,
+    /// How many members lie before each slice. Ends with the number of all members.
+    starts: &'a [u16],
 }
+
+/// The members of one slice, by their places among all.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Span {
+    from: u16,
+    to: u16,
+}
+
+/// How many members a slice has, unless they are unevenly spread; up to twice as many.
+const SLICE_MEMBERS: usize = 12;
+/// How many members fit into a cache line.
+const LINE_MEMBERS: usize = BLOCK_BYTES / MEMBER_BYTES;
 
 impl<'a> Array<'a> {
     /// `count` members, at least one, that start at `at`.
     #[inline(always)]
-    pub(super) fn new(file: &'a [u8], at: usize, count: usize) -> Array<'a> {
-        Array { file, at, count }
+    pub(super) fn new(file: &'a [u8], at: usize, count: usize, starts: &'a [u16]) -> Array<'a> {
+        Array { file, at, count, starts }
+    }
+
+    /// How many starts an array of `count` members has.
+    #[inline(always)]
+    pub(super) fn starts(count: usize) -> usize {
+        (1 << Self::slice_bits(count)) + 1
+    }
+
+    /// The slice that `low` is in, in an array of `count` members.
+    #[inline(always)]
+    pub(super) fn slice(count: usize, low: u16) -> usize {
+        usize::from(low) >> (u16::BITS - Self::slice_bits(count))
+    }
+
+    #[inline(always)]
+    fn slice_bits(count: usize) -> u32 {
+        (count / SLICE_MEMBERS).max(1).ilog2()
+    }
+
+    /// Fills in the starts of ascending members.
+    pub(super) fn mark(members: &[[u8; 2]], starts: &mut [u16]) {
+        let width = u16::MAX >> Self::slice_bits(members.len());
+        let (mut slice_end, mut start) = (width, 0);
+        for next in starts.iter_mut().skip(1) {
+            // Members ascend: those up to the end of the slice are the first.
+            while let Some(near) = members[start..].first_chunk::<LINE_MEMBERS>() {
+                let up_to = at_most::<4>(&vectors(near), slice_end).trailing_ones() as usize;
+                start += up_to;
+                if up_to < near.len() {
+                    break;
+                }
+            }
+            if members.len() - start < LINE_MEMBERS {
+                let is_below = |&&member: &&[u8; 2]| u16::from_le_bytes(member) <= slice_end;
+                start += members[start..].iter().take_while(is_below).count();
+            }
+            *next = start as u16;
+            slice_end = slice_end.wrapping_add(width).wrapping_add(1);
+        }
     }
 
     fn members(self) -> &'a [[u8; 2]] {
         self.file[self.at..self.at + self.count * MEMBER_BYTES].as_chunks().0
     }
 
+    /// Those members that have to hold `low` if any do.
     #[inline(always)]
-    fn lead(self) -> usize {
-        self.at / MEMBER_BYTES % BLOCK_MEMBERS
+    pub(super) fn span(self, low: u16) -> Span {
+        let slice = Self::slice(self.count, low);
+        Span { from: self.starts[slice], to: self.starts[slice + 1] }
     }
 
-    /// How many blocks there are behind the first.
+    /// The first and the last byte of the file that has to be looked at.
     #[inline(always)]
-    pub(super) fn further_blocks(self) -> usize {
-        (self.lead() + self.count - 1) / BLOCK_MEMBERS
-    }
-
-    /// The members that the blocks behind the first begin with.
-    pub(super) fn first_members(self) -> impl Iterator<Item = u16> {
-        let members = self.members().iter().skip(BLOCK_MEMBERS - self.lead());
-        members.step_by(BLOCK_MEMBERS).map(|&member| u16::from_le_bytes(member))
-    }
-
-    /// Which member a block begins with. The first one's lead has no members.
-    #[inline(always)]
-    fn block_start(self, block: usize) -> usize {
-        (block * BLOCK_MEMBERS).saturating_sub(self.lead())
+    pub(super) fn reach(self, span: Span) -> [usize; 2] {
+        let first = self.at + usize::from(span.from) * MEMBER_BYTES;
+        [first, first.max(self.at + usize::from(span.to) * MEMBER_BYTES - 1)]
     }
 
     #[inline(always)]
-    fn contains(self, low: u16, block: usize) -> bool {
-        match self.line(block) {
-            Some((line, members)) => equal(&line, low) & members != 0,
-            None => self.rest(block).contains(&low.to_le_bytes()),
+    pub(super) fn contains(self, low: u16, span: Span) -> bool {
+        match self.lines(span) {
+            Some((lines, members)) => joined(lines.map(|line| equal(&line, low))) & members != 0,
+            None => self.search(low, span).is_ok(),
         }
     }
 
     /// Finds `low`: its place, or where it would be.
     #[inline(always)]
-    fn locate(self, low: u16, block: usize) -> Result<usize, usize> {
-        let start = self.block_start(block);
-        let Some((line, members)) = self.line(block) else {
-            let find = |member: &[u8; 2]| u16::from_le_bytes(*member).cmp(&low);
-            let found = self.rest(block).binary_search_by(find);
-            return found.map(|at| start + at).map_err(|at| start + at);
-        };
-        let end = start + (at_most(&line, low) & members).count_ones() as usize;
-        match equal(&line, low) & members {
+    pub(super) fn locate(self, low: u16, span: Span) -> Result<usize, usize> {
+        let Some((lines, members)) = self.lines(span) else { return self.search(low, span) };
+        let up_to = joined(lines.map(|line| at_most(&line, low))) & members;
+        let end = usize::from(span.from) + up_to.count_ones() as usize;
+        match joined(lines.map(|line| equal(&line, low))) & members {
             0 => Err(end),
             _ => Ok(end - 1),
         }
     }
 
-    /// The cache line of a block, and a bit for each of its members; `None` where the file ends
-    /// within it.
+    /// The cache lines that the members of a slice lie in, and a bit for each of those members.
+    /// When they lie in one line, it stands for both. `None` when they lie in more than two, or
+    /// the file ends within one.
     #[inline(always)]
-    fn line(self, block: usize) -> Option<([[u16; 8]; 4], u32)> {
-        let lead = if block == 0 { self.lead() } else { 0 };
-        let start = self.block_start(block);
-        let at = self.at + start * MEMBER_BYTES - lead * MEMBER_BYTES;
-        let line: &[u8; BLOCK_BYTES] = self.file[at..].first_chunk()?;
-        let vectors = line.as_chunks::<16>().0;
-        let line = std::array::from_fn(|place| {
-            let numbers = vectors[place].as_chunks::<2>().0;
-            std::array::from_fn(|lane| u16::from_le_bytes(numbers[lane]))
-        });
-        let members = first_lanes(lead + self.count - start) & !first_lanes(lead);
-        Some((line, members))
+    fn lines(self, span: Span) -> Option<([[Vector; 4]; 2], u64)> {
+        let (from, count) = (usize::from(span.from), usize::from(span.to - span.from));
+        // Members before them in the line, of whatever container.
+        let lead = (self.at / MEMBER_BYTES + from) % LINE_MEMBERS;
+        let first = self.at + from * MEMBER_BYTES - lead * MEMBER_BYTES;
+        let second = if lead + count > LINE_MEMBERS { first + BLOCK_BYTES } else { first };
+        if lead + count > 2 * LINE_MEMBERS {
+            return None;
+        }
+        let line = |at: usize| {
+            let bytes: &[u8; BLOCK_BYTES] = self.file.get(at..)?.first_chunk()?;
+            let members: &[[u8; 2]; LINE_MEMBERS] = bytes.as_chunks().0.first_chunk()?;
+            Some(vectors(members))
+        };
+        let members = !u64::MAX.checked_shl(count as u32).unwrap_or(0) << lead;
+        Some(([line(first)?, line(second)?], members))
     }
 
-    /// The members of the block with which the file ends.
-    fn rest(self, block: usize) -> &'a [[u8; 2]] {
-        let rest = &self.members()[self.block_start(block)..];
-        &rest[..rest.len().min(BLOCK_MEMBERS)]
+    #[cold]
+    fn search(self, low: u16, span: Span) -> Result<usize, usize> {
+        let (from, to) = (usize::from(span.from), usize::from(span.to));
+        let members = &self.members()[from..to];
+        let found = members.binary_search_by_key(&low, |&member| u16::from_le_bytes(member));
+        found.map(|at| from + at).map_err(|at| from + at)
     }
+}
+
+/// The bits of two lines as one.
+#[inline(always)]
+fn joined([first, second]: [u32; 2]) -> u64 {
+    u64::from(first) | u64::from(second) << u32::BITS
+}
+
+/// Members as vectors.
+#[inline(always)]
+fn vectors<const MEMBERS: usize, const N: usize>(members: &[[u8; 2]; MEMBERS]) -> [Vector; N] {
+    const { assert!(MEMBERS == N * size_of::<Vector>() / MEMBER_BYTES) };
+    let vectors = members.as_chunks::<8>().0;
+    std::array::from_fn(|place| vectors[place].map(u16::from_le_bytes))
 }
 
 #[inline]

@@ -181,7 +181,10 @@ impl Directory {
         let (at, count) = (container.at as usize, usize::from(container.count_less_one) + 1);
         let marks_at = container.marks_at as usize;
         let body = match container.kind {
-            Kind::Array => Body::Array(Array::new(bytes, at, count), &self.marks[marks_at..]),
+            Kind::Array => {
+                let starts = &self.marks[marks_at..marks_at + Array::starts(count)];
+                Body::Array(Array::new(bytes, at, count, starts))
+            }
             Kind::Bitmap => Body::Bitmap {
                 bits: &bytes[at..at + BITMAP_BYTES],
                 counts: &self.marks[marks_at..marks_at + BLOCKS],
@@ -200,10 +203,16 @@ impl Directory {
         prefetch(&self.containers, index);
     }
 
-    /// Brings the first of the marks of container `index` into the caches.
+    /// Whether container `index` is an array; if so, brings the mark for `low` into the caches.
     #[inline(always)]
-    pub(super) fn prefetch_marks(&self, index: usize) {
-        prefetch(&self.marks, self.containers[index].marks_at as usize);
+    pub(super) fn prefetch_mark(&self, index: usize, low: u16) -> bool {
+        let container = self.containers[index];
+        let is_array = container.kind == Kind::Array;
+        let slice = Array::slice(usize::from(container.count_less_one) + 1, low);
+        // Of another container it is some mark that is not needed, which costs less than to branch.
+        let slice = if is_array { slice } else { 0 };
+        prefetch(&self.marks, container.marks_at as usize + slice);
+        is_array
     }
 
     /// Brings into the caches how many members lie before container `index`.

@@ -108,7 +108,7 @@ impl<B: AsRef<[u8]>> View<B> {
     /// Where `key` comes among the members, counted from 0; `None` when it isn't one.
     pub fn position(&self, key: SubscriberKey) -> Option<u64> {
         let index = self.directory.find(key.get())?;
-        let below = self.directory.body(self.bytes(), index).0.locate(key.get() as u16).ok()?;
+        let below = self.directory.body(self.bytes(), index).0.position(key.get() as u16)?;
         Some(self.directory.members_before(index) + below as u64)
     }
 
