@@ -1,9 +1,9 @@
 //! One container: up to 65,536 members that share all but their low 16 bits.
 //!
 //! A [`Body`] borrows bytes that `check` has accepted, together with the marks that `check` took
-//! on the way: how many members lie before a block, or which member a block begins with. They
-//! lead to the block that has to hold a member if any does, so that nothing is searched for by
-//! halving and the position of a member costs little more than its presence.
+//! on the way: how many members lie before each block or slice. They lead to the few members
+//! among which one has to be if it is there, so that nothing is searched for by halving and the
+//! position of a member costs little more than its presence.
 
 use super::compare::{Vector, at_most, equal};
 use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES};
