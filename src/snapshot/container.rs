@@ -188,7 +188,7 @@ pub(super) struct Span {
 }
 
 /// How many members a slice has, unless they are unevenly spread; up to twice as many.
-const SLICE_MEMBERS: usize = 12;
+const SLICE_MEMBERS: usize = 8;
 /// How many members fit into a cache line.
 const LINE_MEMBERS: usize = BLOCK_BYTES / MEMBER_BYTES;
 
