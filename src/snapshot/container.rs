@@ -218,23 +218,28 @@ impl<'a> Array<'a> {
 
     /// Fills in the starts of ascending members.
     pub(super) fn mark(members: &[[u8; 2]], starts: &mut [u16]) {
-        let width = u16::MAX >> Self::slice_bits(members.len());
-        let (mut slice_end, mut start) = (width, 0);
-        for next in starts.iter_mut().skip(1) {
-            // Members ascend: those up to the end of the slice are the first.
-            while let Some(near) = members[start..].first_chunk::<LINE_MEMBERS>() {
-                let up_to = at_most::<4>(&vectors(near), slice_end).trailing_ones() as usize;
-                start += up_to;
-                if up_to < near.len() {
-                    break;
-                }
+        // Each start is looked for behind the one before, which the processor has to wait for:
+        // with four parts of the array in turns it has something else to do.
+        match starts.len() > 16 {
+            true => Self::mark_in_parts::<4>(members, starts),
+            false => Self::mark_in_parts::<1>(members, starts),
+        }
+    }
+
+    fn mark_in_parts<const PARTS: usize>(members: &[[u8; 2]], starts: &mut [u16]) {
+        let slices = (starts.len() - 1) / PARTS;
+        let width_bits = u16::BITS - Self::slice_bits(members.len());
+        let end_of = |slice: usize| (((slice + 1) << width_bits) - 1) as u16;
+        let mut at: [usize; PARTS] = std::array::from_fn(|part| match part * slices {
+            0 => 0,
+            first => members.partition_point(|&it| u16::from_le_bytes(it) <= end_of(first - 1)),
+        });
+        for slice in 0..slices {
+            for (part, at) in at.iter_mut().enumerate() {
+                let slice = part * slices + slice;
+                *at = behind(members, *at, end_of(slice));
+                starts[slice + 1] = *at as u16;
             }
-            if members.len() - start < LINE_MEMBERS {
-                let is_below = |&&member: &&[u8; 2]| u16::from_le_bytes(member) <= slice_end;
-                start += members[start..].iter().take_while(is_below).count();
-            }
-            *next = start as u16;
-            slice_end = slice_end.wrapping_add(width).wrapping_add(1);
         }
     }
 
@@ -305,6 +310,19 @@ impl<'a> Array<'a> {
         let found = members.binary_search_by_key(&low, |&member| u16::from_le_bytes(member));
         found.map(|at| from + at).map_err(|at| from + at)
     }
+}
+
+/// The first of ascending members above `low`, from one on that is not behind it.
+#[inline(always)]
+fn behind(members: &[[u8; 2]], mut at: usize, low: u16) -> usize {
+    while let Some(near) = members[at..].first_chunk::<LINE_MEMBERS>() {
+        let up_to = at_most::<4>(&vectors(near), low).trailing_ones() as usize;
+        at += up_to;
+        if up_to < near.len() {
+            return at;
+        }
+    }
+    at + members[at..].iter().take_while(|&&it| u16::from_le_bytes(it) <= low).count()
 }
 
 /// The bits of two lines as one.
