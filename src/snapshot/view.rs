@@ -52,7 +52,7 @@ impl<B: AsRef<[u8]>> View<B> {
     /// Checks all of `bytes` and makes a view of them.
     ///
     /// Reads every byte once, and allocates in proportion to their number whatever they claim:
-    /// twenty million numbers (41 MB) take 11 to 15 ms on one core when they are in memory.
+    /// twenty million numbers (41 MB) take 15 to 20 ms on one core when they are in memory.
     ///
     /// # Errors
     ///
