@@ -3,9 +3,10 @@
 //! The directory is a few flat tables. For twenty million numbers spread over ten billion it takes
 //! about 5 MB; for the most scattered sets, a few times the bytes of the file.
 
-use super::container::{BLOCK_MEMBERS, BLOCK_RUNS, BLOCKS, Body};
+use super::container::{Array, BLOCK_RUNS, BLOCKS, Body};
 use super::error::SnapshotError;
 use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES, RUN_COUNT_BYTES, Shape};
+use super::prefetch::prefetch;
 
 /// Where every container is. Built by `check`, never changed.
 pub(super) struct Directory {
@@ -180,10 +181,10 @@ impl Directory {
         let (at, count) = (container.at as usize, usize::from(container.count_less_one) + 1);
         let marks_at = container.marks_at as usize;
         let body = match container.kind {
-            Kind::Array => Body::Array {
-                members: bytes[at..at + count * MEMBER_BYTES].as_chunks().0,
-                firsts: &self.marks[marks_at..marks_at + (count - 1) / BLOCK_MEMBERS],
-            },
+            Kind::Array => {
+                let starts = &self.marks[marks_at..marks_at + Array::starts(count)];
+                Body::Array(Array::new(bytes, at, count, starts))
+            }
             Kind::Bitmap => Body::Bitmap {
                 bits: &bytes[at..at + BITMAP_BYTES],
                 counts: &self.marks[marks_at..marks_at + BLOCKS],
@@ -196,17 +197,28 @@ impl Directory {
         (body, at)
     }
 
-    /// Loads what is known of container `index`; the value says nothing.
+    /// Brings what is known of container `index` into the caches.
     #[inline(always)]
-    pub(super) fn touch(&self, index: usize) -> u32 {
-        self.containers[index].marks_at
+    pub(super) fn prefetch(&self, index: usize) {
+        prefetch(&self.containers, index);
     }
 
-    /// Loads the first of the marks of container `index`; the value says nothing.
+    /// Whether container `index` is an array; if so, brings the mark for `low` into the caches.
     #[inline(always)]
-    pub(super) fn touch_marks(&self, index: usize) -> u32 {
-        let at = self.containers[index].marks_at as usize;
-        self.marks.get(at).map_or(0, |&mark| u32::from(mark))
+    pub(super) fn prefetch_mark(&self, index: usize, low: u16) -> bool {
+        let container = self.containers[index];
+        let is_array = container.kind == Kind::Array;
+        let slice = Array::slice(usize::from(container.count_less_one) + 1, low);
+        // Of another container it is some mark that is not needed, which costs less than to branch.
+        let slice = if is_array { slice } else { 0 };
+        prefetch(&self.marks, container.marks_at as usize + slice);
+        is_array
+    }
+
+    /// Brings into the caches how many members lie before container `index`.
+    #[inline(always)]
+    pub(super) fn prefetch_before(&self, index: usize) {
+        prefetch(&self.before, index);
     }
 
     /// Where container `index` lies in the file and what it is, when it may be copied as it is.

@@ -199,6 +199,17 @@ impl Standings {
         self.ids.get(id).copied().or_else(|| self.generation.ids.find(id))
     }
 
+    /// The key of each id; `None` when no event is about it.
+    pub(super) fn keys_of_ids(&self, ids: &[&str]) -> Vec<Option<SubscriberKey>> {
+        let mut keys = self.generation.ids.find_all(ids);
+        if !self.ids.is_empty() {
+            for (id, key) in ids.iter().zip(&mut keys) {
+                *key = self.ids.get(*id).copied().or(*key);
+            }
+        }
+        keys
+    }
+
     /// Remembers the key of a new id.
     pub(super) fn learn(&mut self, id: BusinessId, key: SubscriberKey) {
         Arc::make_mut(&mut self.ids).insert(id, key);
