@@ -96,6 +96,7 @@ fn look_up<T: Answer>(
 ) {
     assert_eq!(keys.len(), answers.len(), "one answer for each key");
     answers.fill(T::ABSENT);
+    directory.expect(keys.len(), bytes);
     let (mut spots, mut arrays) = ([Spot::default(); CHUNK], [Spot::default(); CHUNK]);
     for (keys, answers) in keys.chunks(CHUNK).zip(answers.chunks_mut(CHUNK)) {
         let found = find_containers(directory, keys, &mut spots);

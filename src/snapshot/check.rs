@@ -4,7 +4,7 @@
 //! that the rest of this module reads without asking again. Readers of other libraries are known
 //! to let a repeated bucket overwrite an earlier one, which would lose opt-outs; here it is damage.
 
-use super::container::{Array, BLOCK_BYTES, BLOCK_RUNS, BLOCKS};
+use super::container::{BLOCK_BYTES, BLOCK_RUNS, BLOCKS};
 use super::directory::{Directory, Kind};
 use super::error::{Damage, Part, SnapshotError};
 use super::format::{
@@ -148,11 +148,7 @@ fn check_array(
         let index = values.clone().zip(values.skip(1)).position(|(a, b)| a >= b).unwrap_or(0) + 1;
         return Err(damaged(at + index * MEMBER_BYTES, Damage::ArrayOrder));
     }
-    let place = (key, at, Kind::Array);
-    let starts = Array::starts(members.len());
-    let starts = directory.push(place, members_less_one, members.len() as u64, starts)?;
-    Array::mark(members, starts);
-    Ok(())
+    directory.push_array(key, at, members_less_one)
 }
 
 /// Without an early way out, so that the compiler makes vectors of it.

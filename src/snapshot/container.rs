@@ -1,9 +1,9 @@
 //! One container: up to 65,536 members that share all but their low 16 bits.
 //!
-//! A [`Body`] borrows bytes that `check` has accepted, together with the marks that `check` took
-//! on the way: how many members lie before each block or slice. They lead to the few members
-//! among which one has to be if it is there, so that nothing is searched for by halving and the
-//! position of a member costs little more than its presence.
+//! A [`Body`] borrows bytes that `check` has accepted, together with marks: how many members lie
+//! before each block or slice. They lead to the few members among which one has to be if it is
+//! there, so that nothing is searched for by halving and the position of a member costs little more
+//! than its presence. Blocks are marked by `check` on its way, slices once many keys were asked for.
 
 use super::compare::{Vector, at_most, equal};
 use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES};
@@ -176,7 +176,8 @@ pub(super) struct Array<'a> {
     file: &'a [u8],
     at: usize,
     count: usize,
-    /// How many members lie before each slice. Ends with the number of all members.
+    /// How many members lie before each slice. Ends with the number of all members. Empty as long
+    /// as nothing is marked.
     starts: &'a [u16],
 }
 
@@ -243,13 +244,16 @@ impl<'a> Array<'a> {
         }
     }
 
-    fn members(self) -> &'a [[u8; 2]] {
+    pub(super) fn members(self) -> &'a [[u8; 2]] {
         self.file[self.at..self.at + self.count * MEMBER_BYTES].as_chunks().0
     }
 
     /// Those members that have to hold `low` if any do.
     #[inline(always)]
     pub(super) fn span(self, low: u16) -> Span {
+        if self.starts.is_empty() {
+            return Span { from: 0, to: self.count as u16 };
+        }
         let slice = Self::slice(self.count, low);
         Span { from: self.starts[slice], to: self.starts[slice + 1] }
     }
@@ -303,7 +307,6 @@ impl<'a> Array<'a> {
         Some(([line(first)?, line(second)?], members))
     }
 
-    #[cold]
     fn search(self, low: u16, span: Span) -> Result<usize, usize> {
         let (from, to) = (usize::from(span.from), usize::from(span.to));
         let members = &self.members()[from..to];
