@@ -1,0 +1,279 @@
+//! Which intent does a message most resemble, where no rule is sure?
+//!
+//! A linear model over hashed features: letters in groups of two to five, words and pairs of
+//! words, the classes that the lexicon gives them and the order these stand in, and the phrases
+//! that were found. [`Model::score`] adds up one weight for each feature and intent. The same text
+//! gets the same scores on every machine.
+//!
+//! Leaves to others what scores are enough (`rules`), and where the weights come from (a program
+//! of its own trains them; the file says from which data).
+
+use super::fold::Gap;
+use super::lexicon::{Lexicon, Reading};
+use super::Intent;
+
+/// How many buckets features are hashed to.
+pub const BUCKETS: usize = 1 << 16;
+
+/// How many intents there are.
+pub const INTENTS: usize = Intent::ALL.len();
+
+/// A score for each intent, in the order of [`Intent::ALL`].
+pub type Scores = [f32; INTENTS];
+
+const MAGIC: &[u8; 8] = b"OPTINT01";
+
+/// A weights file that can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// It is of another kind or length.
+    #[error("these are no weights of this release")]
+    Foreign,
+}
+
+/// The trained weights.
+#[derive(Clone)]
+pub struct Model {
+    scale: f32,
+    trained_on: u64,
+    bias: Scores,
+    weights: Box<[[i8; INTENTS]]>,
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("trained_on", &self.trained_on).finish_non_exhaustive()
+    }
+}
+
+impl Model {
+    /// Rounds trained weights to a byte each.
+    pub fn quantise(weights: &[[f32; INTENTS]], bias: Scores, trained_on: u64) -> Model {
+        let most = weights.iter().flatten().fold(1e-6_f32, |most, weight| most.max(weight.abs()));
+        let scale = most / 127.0;
+        #[expect(clippy::cast_possible_truncation, reason = "the largest is 127")]
+        let weights = weights.iter().map(|row| row.map(|it| (it / scale).round() as i8)).collect();
+        Model { scale, trained_on, bias, weights }
+    }
+
+    /// Reads a weights file.
+    ///
+    /// # Errors
+    ///
+    /// Refuses anything but what [`Model::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
+        let (magic, bytes) = bytes.split_at_checked(8).ok_or(ModelError::Foreign)?;
+        let (head, rows) = bytes.split_at_checked(8 + 4 + 4 * INTENTS).ok_or(ModelError::Foreign)?;
+        if magic != MAGIC || rows.len() != BUCKETS * INTENTS {
+            return Err(ModelError::Foreign);
+        }
+        let float = |at: usize| {
+            let mut part = [0; 4];
+            part.copy_from_slice(&head[at..at + 4]);
+            f32::from_le_bytes(part)
+        };
+        let mut trained_on = [0; 8];
+        trained_on.copy_from_slice(&head[..8]);
+        let mut weights = vec![[0; INTENTS]; BUCKETS].into_boxed_slice();
+        for (row, bytes) in weights.iter_mut().zip(rows.chunks_exact(INTENTS)) {
+            for (weight, &byte) in row.iter_mut().zip(bytes) {
+                *weight = byte.cast_signed();
+            }
+        }
+        let bias = std::array::from_fn(|at| float(12 + 4 * at));
+        Ok(Model { scale: float(8), trained_on: u64::from_le_bytes(trained_on), bias, weights })
+    }
+
+    /// The weights file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = MAGIC.to_vec();
+        out.extend(self.trained_on.to_le_bytes());
+        out.extend(self.scale.to_le_bytes());
+        self.bias.iter().for_each(|it| out.extend(it.to_le_bytes()));
+        out.extend(self.weights.iter().flatten().map(|it| it.cast_unsigned()));
+        out
+    }
+
+    /// The checksum of the data and lexicon that it was trained on.
+    pub fn trained_on(&self) -> u64 {
+        self.trained_on
+    }
+
+    /// Adds up the weights of features.
+    pub fn score(&self, features: &[(u32, f32)]) -> Scores {
+        let mut scores = [0.0; INTENTS];
+        for &(bucket, value) in features {
+            let row = &self.weights[bucket as usize % BUCKETS];
+            for (score, &weight) in scores.iter_mut().zip(row) {
+                *score += f32::from(weight) * value;
+            }
+        }
+        std::array::from_fn(|at| scores[at] * self.scale + self.bias[at])
+    }
+}
+
+/// How much each group of features weighs.
+const LETTERS: f32 = 1.4;
+const WORDS: f32 = 1.2;
+const CLASSES: f32 = 1.8;
+const PHRASES: f32 = 0.5;
+
+/// The features of a message, or of the words `from..to` of it.
+pub fn features(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize) -> Vec<(u32, f32)> {
+    let mut out = Features { list: Vec::with_capacity(256), since: 0 };
+    let words = &reading.folded.words()[from..to];
+    let plain = |at: usize| !words[at].quoted;
+    for (at, word) in words.iter().enumerate().filter(|&(at, _)| plain(at)) {
+        let _ = at;
+        out.letters(reading.folded.text(word));
+    }
+    out.weigh(LETTERS);
+    words_of(reading, from, to, &mut out);
+    out.weigh(WORDS);
+    classes_of(lexicon, reading, from, to, &mut out);
+    out.weigh(CLASSES);
+    for hit in reading.hits.iter().filter(|hit| hit.start >= from && hit.end <= to) {
+        out.add(&[b"r", hit.intent.as_str().as_bytes()]);
+        out.add(&[b"R", lexicon.phrase(hit).as_bytes()]);
+    }
+    let count = words.iter().filter(|word| !word.quoted).count();
+    let length = [1, 2, 3, 5, 8, 13, 21].iter().filter(|&&it| it < count).count();
+    out.add(&[b"n", &[u8::try_from(length).unwrap_or(0)]]);
+    if reading.folded.asks {
+        out.add(&[b"?"]);
+    }
+    if words.iter().any(|word| word.quoted) {
+        out.add(&[b"q"]);
+    }
+    for at in out.since..out.list.len() {
+        out.list[at].1 = PHRASES;
+    }
+    out.list
+}
+
+fn words_of(reading: &Reading, from: usize, to: usize, out: &mut Features) {
+    let words = &reading.folded.words()[from..to];
+    let mut before = ["", ""];
+    for word in words.iter().filter(|word| !word.quoted) {
+        let text = reading.folded.text(word);
+        if word.gap == Gap::Sentence {
+            before = ["", ""];
+        }
+        out.add(&[b"w", text.as_bytes()]);
+        out.add(&[b"b", before[1].as_bytes(), b" ", text.as_bytes()]);
+        if !before[0].is_empty() {
+            out.add(&[b"s", before[0].as_bytes(), b" ", text.as_bytes()]);
+        }
+        before = [before[1], text];
+    }
+    out.add(&[b"b", before[1].as_bytes(), b" $"]);
+}
+
+fn classes_of(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+    let words = &reading.folded.words()[from..to];
+    // The last words that had classes, newest first; zero stands for an unknown word.
+    let mut before: [u128; 3] = [0; 3];
+    let mut fresh = true;
+    for (at, word) in words.iter().enumerate() {
+        if word.quoted {
+            continue;
+        }
+        if word.gap == Gap::Sentence {
+            each(before[0], |c| out.add(&[b"k$", lexicon.name(c).as_bytes()]));
+            before = [0; 3];
+            fresh = true;
+        }
+        let classes = reading.tags[from + at].classes;
+        if classes == 0 {
+            each(before[0], |c| out.add(&[b"k_", lexicon.name(c).as_bytes()]));
+            if before[0] != 0 {
+                before = [0, before[0], before[1]];
+            }
+            fresh = false;
+            continue;
+        }
+        each(classes, |c| {
+            let name = lexicon.name(c).as_bytes();
+            out.add(&[b"k", name]);
+            if fresh {
+                out.add(&[b"^k", name]);
+            }
+            for (far, &old) in before.iter().enumerate() {
+                let far = if far == 0 { b"1" } else { b"2" };
+                each(old & !(1 << c), |b| {
+                    out.add(&[b"p", far, lexicon.name(b).as_bytes(), b">", name]);
+                });
+            }
+        });
+        fresh = false;
+        before = [classes, before[0], before[1]];
+    }
+    each(before[0], |c| out.add(&[b"k$", lexicon.name(c).as_bytes()]));
+}
+
+fn each(mut set: u128, mut visit: impl FnMut(u32)) {
+    while set != 0 {
+        visit(set.trailing_zeros());
+        set &= set - 1;
+    }
+}
+
+struct Features {
+    list: Vec<(u32, f32)>,
+    /// Where the group begins that has not been weighed yet.
+    since: usize,
+}
+
+impl Features {
+    fn add(&mut self, parts: &[&[u8]]) {
+        let mut hash = SEED;
+        for byte in parts.iter().copied().flatten() {
+            hash = step(hash, *byte);
+        }
+        self.list.push((bucket(hash), 0.0));
+    }
+
+    /// Groups of two to five letters, with the word's beginning and end.
+    fn letters(&mut self, word: &str) {
+        let ends = word.char_indices().map(|(at, c)| at + c.len_utf8());
+        let bounds: Vec<usize> = std::iter::once(0).chain(ends).collect();
+        let count = bounds.len() - 1;
+        // Place 0 is the blank before the word, count + 1 the one behind it.
+        for start in 0..=count {
+            let mut hash = step(SEED, b'c');
+            for (taken, place) in (start..=count + 1).enumerate().take(5) {
+                if place == 0 || place > count {
+                    hash = step(hash, b' ');
+                } else {
+                    for &byte in &word.as_bytes()[bounds[place - 1]..bounds[place]] {
+                        hash = step(hash, byte);
+                    }
+                }
+                if taken >= 1 {
+                    self.list.push((bucket(hash), 0.0));
+                }
+            }
+        }
+    }
+
+    /// Gives the group's features values whose squares add up to the square of `weight`.
+    fn weigh(&mut self, weight: f32) {
+        let count = self.list.len() - self.since;
+        #[expect(clippy::cast_precision_loss, reason = "a message has few features")]
+        let value = weight / (count.max(1) as f32).sqrt();
+        self.list[self.since..].iter_mut().for_each(|it| it.1 = value);
+        self.since = self.list.len();
+    }
+}
+
+const SEED: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn step(hash: u64, byte: u8) -> u64 {
+    (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "16 bits are left")]
+fn bucket(hash: u64) -> u32 {
+    ((hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as u32
+}

@@ -1,0 +1,310 @@
+//! What does a message say by itself, before anything has to be weighed?
+//!
+//! [`alone`] decides what is left of a message when courtesies, names, repetitions and pictures
+//! beside the word are taken away: a lone word, a lone word with its object, a misspelled one, or
+//! pictures alone.
+//!
+//! Leaves phrases to `lexicon` and doubt to `model`.
+
+use super::Intent;
+use super::fold::{Folded, Gap, Word};
+use super::lexicon::{Classes, Lexicon, Reading};
+
+/// Classes that the rules know by name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Known {
+    courtesy: Classes,
+    beside: Classes,
+    object: Classes,
+    ordinary: Classes,
+}
+
+impl Known {
+    pub(super) fn new(lexicon: &Lexicon) -> Known {
+        Known {
+            courtesy: lexicon.set(&["courtesy"]),
+            beside: lexicon.set(&["me", "msg", "list", "now", "func", "filler", "contact"]),
+            object: lexicon.set(&["me", "msg", "list", "contact"]),
+            ordinary: lexicon.set(&["ordinary"]),
+        }
+    }
+}
+
+/// What was found, and by which rule.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) intent: Intent,
+    pub(super) rule: &'static str,
+    pub(super) matched: String,
+}
+
+fn found(intent: Intent, rule: &'static str, matched: impl Into<String>) -> Option<Found> {
+    Some(Found { intent, rule, matched: matched.into() })
+}
+
+/// Decides a message that is one word, or as good as one.
+pub(super) fn alone(lexicon: &Lexicon, known: Known, reading: &Reading) -> Option<Found> {
+    let folded = &reading.folded;
+    if !folded.is_empty() && folded.words().iter().all(|word| word.emoji) {
+        return pictures(lexicon, folded);
+    }
+    let mut core: Vec<usize> = Vec::new();
+    for (at, word) in folded.words().iter().enumerate() {
+        let courtesy = reading.tags[at].classes & known.courtesy != 0;
+        let is_lone = lexicon.lone(folded.text(word)).is_some();
+        if !word.quoted && !word.emoji && (!courtesy || is_lone) {
+            core.push(at);
+        }
+    }
+    if core.is_empty() || core.len() > 12 {
+        return None;
+    }
+    let core = once(folded, &core);
+    if let Some(found) = exact(lexicon, folded, &core) {
+        return Some(found);
+    }
+    if let Some(found) = signed(lexicon, reading, &core) {
+        return Some(found);
+    }
+    beside(lexicon, known, reading, &core).or_else(|| misspelled(lexicon, known, reading, &core))
+}
+
+fn pictures(lexicon: &Lexicon, folded: &Folded) -> Option<Found> {
+    let meanings = || folded.words().iter().filter_map(|word| {
+        let text = folded.text(word);
+        lexicon.lone(text).map(|intent| (intent, text))
+    });
+    let (intent, text) = meanings()
+        .find(|&(intent, _)| intent == Intent::OptOut)
+        .or_else(|| meanings().find(|&(intent, _)| intent == Intent::OptOutLikely))
+        .unwrap_or((Intent::None, ""));
+    found(intent, "picture", text)
+}
+
+/// The words without repetition: `quit quit quit` is `quit`.
+fn once<'a>(folded: &Folded, core: &'a [usize]) -> &'a [usize] {
+    let text = |at: usize| folded.text(&folded.words()[core[at]]);
+    for period in 1..=core.len() / 2 {
+        if core.len().is_multiple_of(period) && (period..core.len()).all(|at| text(at) == text(at - period)) {
+            return &core[..period];
+        }
+    }
+    core
+}
+
+fn joined(folded: &Folded, core: &[usize], with: &str) -> String {
+    let mut out = String::new();
+    for &at in core {
+        if !out.is_empty() {
+            out.push_str(with);
+        }
+        out.push_str(folded.text(&folded.words()[at]));
+    }
+    out
+}
+
+fn exact(lexicon: &Lexicon, folded: &Folded, core: &[usize]) -> Option<Found> {
+    if core.len() > 5 {
+        return None;
+    }
+    let words = joined(folded, core, " ");
+    if let Some(intent) = lexicon.lone(&words) {
+        return found(intent, "lone_word", words);
+    }
+    let word = joined(folded, core, "");
+    if core.len() > 1
+        && let Some(intent) = lexicon.lone(&word).filter(|_| word.len() > 3)
+    {
+        return found(intent, "lone_word", word);
+    }
+    // The word several times without a blank, or drawn out to double letters.
+    if core.len() == 1 && word.is_ascii() {
+        for length in 3..=word.len() / 2 {
+            let part = &word[..length];
+            if word.len().is_multiple_of(length)
+                && word.as_bytes().chunks(length).all(|it| it == part.as_bytes())
+                && let Some(intent) = lexicon.lone(part)
+            {
+                return found(intent, "lone_word", part);
+            }
+        }
+        let mut letters: Vec<u8> = word.bytes().collect();
+        letters.dedup();
+        let letters = String::from_utf8(letters).unwrap_or_default();
+        if letters.len() > 2
+            && let Some(intent) = lexicon.lone(&letters)
+        {
+            return found(intent, "lone_word", letters);
+        }
+        let plain: String = word.chars().map(letter_of_digit).collect();
+        if plain != word
+            && let Some(intent) = lexicon.lone(&plain)
+        {
+            return found(intent, "lone_word", plain);
+        }
+    }
+    None
+}
+
+fn letter_of_digit(c: char) -> char {
+    match c {
+        '0' => 'o',
+        '1' => 'i',
+        '3' => 'e',
+        '4' => 'a',
+        '5' => 's',
+        '7' => 't',
+        '8' => 'b',
+        other => other,
+    }
+}
+
+/// The word and behind it a name.
+fn signed(lexicon: &Lexicon, reading: &Reading, core: &[usize]) -> Option<Found> {
+    let folded = &reading.folded;
+    let word = |at: usize| -> &Word { &folded.words()[core[at]] };
+    for length in (1..core.len().min(5)).rev() {
+        let rest = length..core.len();
+        if rest.len() > 6 || word(length).gap < Gap::Comma {
+            continue;
+        }
+        let Some(intent) = lexicon.lone(&joined(folded, &core[..length], " ")) else { continue };
+        let name = rest.clone().all(|at| {
+            let digits = folded.text(word(at)).bytes().all(|b| b.is_ascii_digit());
+            (word(at).capitalised || digits) && reading.tags[core[at]].classes == 0
+        });
+        let one = rest.len() == 1 && reading.tags[core[length]].classes == 0;
+        if name || one {
+            return found(intent, "lone_word", joined(folded, &core[..length], " "));
+        }
+    }
+    None
+}
+
+/// The word with its object: `cancel messages`, `quit now`, `my number: delete`.
+fn beside(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]) -> Option<Found> {
+    let folded = &reading.folded;
+    for length in (1..=core.len().min(4)).rev() {
+        for start in 0..=core.len() - length {
+            let words = joined(folded, &core[start..start + length], " ");
+            let intent = match lexicon.lone(&words) {
+                Some(intent @ (Intent::OptOut | Intent::OptOutLikely)) => intent,
+                _ => continue,
+            };
+            let others = || core[..start].iter().chain(&core[start + length..]);
+            let digits = |at: usize| {
+                folded.text(&folded.words()[at]).bytes().all(|b| b.is_ascii_digit())
+            };
+            if !others().all(|&at| reading.tags[at].classes & known.beside != 0 || digits(at)) {
+                continue;
+            }
+            let has_object = others().any(|&at| reading.tags[at].classes & known.object != 0);
+            match intent {
+                Intent::OptOut => return found(Intent::OptOut, "word_plus", words),
+                _ if has_object && !lexicon.is_refusal(&words) => {
+                    return found(Intent::OptOut, "word_plus", words);
+                }
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
+/// A misspelled stop word, alone or with its object.
+fn misspelled(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]) -> Option<Found> {
+    let folded = &reading.folded;
+    if core.len() > 4 {
+        return None;
+    }
+    let mut best: Option<&str> = None;
+    for &at in core {
+        let text = folded.text(&folded.words()[at]);
+        let tag = reading.tags[at];
+        if tag.classes & known.beside != 0 {
+            continue;
+        }
+        if tag.classes & known.ordinary != 0 || best.is_some() || lexicon.lone(text).is_some() {
+            return None;
+        }
+        best = Some(nearest(lexicon, text)?);
+    }
+    best.and_then(|word| found(Intent::OptOut, "misspelled", word))
+}
+
+/// The stop word that a word is a slip of.
+fn nearest<'a>(lexicon: &'a Lexicon, text: &str) -> Option<&'a str> {
+    let letters: Vec<char> = sounds(text);
+    if letters.len() < 4 || letters.len() > 24 || text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let mut best: Option<(usize, &str)> = None;
+    for (word, intent) in lexicon.lone_words() {
+        let long = word.chars().count();
+        if long < 4 || long.abs_diff(letters.len()) > 2 || word.contains(' ') {
+            continue;
+        }
+        let other = sounds(word);
+        let allowed = if long >= 8 { 2 } else { 1 };
+        let distance = distance(&letters, &other, allowed);
+        let better = best.is_none_or(|(least, known)| (distance, word) < (least, known));
+        if distance <= allowed && better && intent == Intent::OptOut {
+            best = Some((distance, word));
+        } else if distance <= allowed && better {
+            // Nearer to a word that means something else.
+            best = Some((distance, ""));
+        }
+    }
+    best.map(|(_, word)| word).filter(|word| !word.is_empty())
+}
+
+/// Letters as they sound: what is often confused is one.
+fn sounds(text: &str) -> Vec<char> {
+    let mut out: Vec<char> = Vec::with_capacity(text.len());
+    for c in text.chars() {
+        let c = match letter_of_digit(c) {
+            'k' | 'q' => 'c',
+            'z' => 's',
+            'v' => 'b',
+            'y' => 'i',
+            c => c,
+        };
+        if out.last() != Some(&c) {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// How many letters were forgotten, added, changed or swapped; more than `most` is `most + 1`.
+fn distance(a: &[char], b: &[char], most: usize) -> usize {
+    if a.len().abs_diff(b.len()) > most {
+        return most + 1;
+    }
+    let mut rows = [[0usize; 32]; 3];
+    let width = b.len() + 1;
+    if width > 32 {
+        return most + 1;
+    }
+    for (at, cell) in rows[0].iter_mut().enumerate().take(width) {
+        *cell = at;
+    }
+    for i in 1..=a.len() {
+        let (row, up, far) = (i % 3, (i + 2) % 3, (i + 1) % 3);
+        rows[row][0] = i;
+        let mut least = i;
+        for j in 1..width {
+            let same = usize::from(a[i - 1] != b[j - 1]);
+            let mut cell = (rows[up][j - 1] + same).min(rows[up][j] + 1).min(rows[row][j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                cell = cell.min(rows[far][j - 2] + 1);
+            }
+            rows[row][j] = cell;
+            least = least.min(cell);
+        }
+        if least > most {
+            return most + 1;
+        }
+    }
+    rows[a.len() % 3][width - 1]
+}
