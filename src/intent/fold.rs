@@ -104,7 +104,6 @@ struct Folder {
     first_upper: bool,
     later_upper: bool,
     letters: usize,
-    last_is_word: bool,
     asks: bool,
 }
 
@@ -120,7 +119,6 @@ impl Default for Folder {
             first_upper: false,
             later_upper: false,
             letters: 0,
-            last_is_word: false,
             asks: false,
         }
     }

@@ -13,6 +13,7 @@ use foldhash::fast::FixedState;
 
 use super::Intent;
 use super::fold::{Folded, Gap, Word, fold};
+use super::fuzzy::Near;
 
 type Map<V> = HashMap<Box<str>, V, FixedState>;
 
@@ -35,6 +36,10 @@ pub const TABLES: [(&str, &str); 10] = [
 
 /// The languages a lexicon can tell apart; the first stands for none.
 pub const LANGUAGES: [&str; 10] = ["und", "es", "pt", "en", "fr", "de", "it", "hi", "ar", "id"];
+
+/// The classes whose words are known also when they are misspelled.
+const MISSPELLED: [&str; 8] =
+    ["stop", "remove", "unsub", "cancel", "msg", "list", "send", "contact"];
 
 /// How many words a gap in a phrase may hold.
 const GAP: usize = 4;
@@ -109,6 +114,8 @@ pub struct Hit {
     pub start: usize,
     /// The word after its last.
     pub end: usize,
+    /// It is a customer's.
+    pub own: bool,
 }
 
 /// A folded message with all that the lexicon knows of it.
@@ -135,6 +142,9 @@ pub struct Lexicon {
     by_word: Map<Vec<u32>>,
     by_prefix: Vec<(Box<str>, u32)>,
     by_class: Vec<Vec<u32>>,
+    near: Near<Tag>,
+    /// How many patterns came with the program; the others are a customer's.
+    built_in: usize,
 }
 
 impl Lexicon {
@@ -148,6 +158,8 @@ impl Lexicon {
         for (language, table) in TABLES {
             lexicon.add(language, table)?;
         }
+        lexicon.prepare();
+        lexicon.built_in = lexicon.patterns.len();
         Ok(lexicon)
     }
 
@@ -159,7 +171,20 @@ impl Lexicon {
     /// Names the line that can't be read.
     pub fn with(mut self, extra: &str) -> Result<Lexicon, LexiconError> {
         self.add("und", extra)?;
+        self.prepare();
         Ok(self)
+    }
+
+    /// Makes misspelled words known, once all tables are there.
+    pub fn prepare(&mut self) {
+        self.near = Near::default();
+        let often = self.set(&MISSPELLED);
+        let mut words: Vec<(&Box<str>, &Tag)> =
+            self.words.iter().filter(|(_, tag)| tag.classes & often != 0).collect();
+        words.sort_unstable_by_key(|&(word, _)| word);
+        for (word, &tag) in words {
+            self.near.add(word, tag);
+        }
     }
 
     /// Adds a table in a language.
@@ -320,11 +345,6 @@ impl Lexicon {
         self.lone.get(words).map(|&(intent, _)| intent)
     }
 
-    /// Whether words are a bare refusal, such as *no*: with an object they ask for nothing yet.
-    pub fn is_refusal(&self, words: &str) -> bool {
-        self.tag(words).classes & self.set(&["no"]) != 0
-    }
-
     /// All lone words with their intents.
     pub fn lone_words(&self) -> impl Iterator<Item = (&str, Intent)> {
         self.lone.iter().map(|(word, &(intent, _))| (&**word, intent))
@@ -339,7 +359,7 @@ impl Lexicon {
     pub fn read(&self, text: &str) -> Reading {
         let folded = fold(text);
         let mut tags: Vec<Tag> =
-            folded.words().iter().map(|word| self.tag(folded.text(word))).collect();
+            folded.words().iter().map(|word| self.tag_or_near(folded.text(word))).collect();
         let mut hits = Vec::new();
         let mut masked = vec![false; tags.len()];
         let scan = Scan { lexicon: self, folded: &folded };
@@ -356,15 +376,20 @@ impl Lexicon {
         let none = Gives::Phrase(Intent::None);
         scan.all(&mut tags, &masked.clone(), |gives| gives == none, |_, (pattern, start, end)| {
             masked[start..end].fill(true);
-            hits.push(Hit { pattern, intent: Intent::None, start, end });
+            hits.push(self.hit(pattern, Intent::None, start, end));
         });
         let phrase = |gives| matches!(gives, Gives::Phrase(intent) if intent != Intent::None);
         scan.all(&mut tags, &masked, phrase, |_, (pattern, start, end)| {
             if let Gives::Phrase(intent) = self.patterns[pattern as usize].gives {
-                hits.push(Hit { pattern, intent, start, end });
+                hits.push(self.hit(pattern, intent, start, end));
             }
         });
         Reading { folded, tags, hits }
+    }
+
+    fn hit(&self, pattern: u32, intent: Intent, start: usize, end: usize) -> Hit {
+        let own = self.built_in > 0 && pattern as usize >= self.built_in;
+        Hit { pattern, intent, start, end, own }
     }
 
     /// A phrase as the table has it.
@@ -372,11 +397,22 @@ impl Lexicon {
         self.patterns.get(hit.pattern as usize).map_or("", |pattern| &pattern.text)
     }
 
+    /// What is known of a word by itself, or of the word that it is a slip of.
+    fn tag_or_near(&self, word: &str) -> Tag {
+        let tag = self.tag(word);
+        if tag != Tag::default() {
+            return tag;
+        }
+        self.near.find(word).unwrap_or_default()
+    }
+
     /// What is known of a word by itself.
     pub fn tag(&self, word: &str) -> Tag {
+        if word.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Tag { classes: self.set(&["digits"]), languages: 0 };
+        }
         let mut tag = self.words.get(word).copied().unwrap_or_default();
-        if let Some(&(intent, languages)) = self.lone.get(word) {
-            let _ = intent;
+        if let Some(&(_, languages)) = self.lone.get(word) {
             tag.languages |= languages;
         }
         for (at, c) in word.char_indices() {

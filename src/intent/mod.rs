@@ -22,6 +22,7 @@
 pub mod fold;
 pub mod lexicon;
 pub mod model;
+mod fuzzy;
 mod rules;
 
 use std::fmt;
@@ -30,11 +31,13 @@ use std::sync::LazyLock;
 pub use lexicon::{Lexicon, LexiconError};
 pub use model::{Model, ModelError};
 
+use fold::Gap;
+use lexicon::Reading;
 use model::Scores;
 use rules::{Found, Known};
 
 /// What a person wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Intent {
     /// No more messages: suppress at once.
     OptOut,
@@ -117,6 +120,7 @@ pub struct Detector {
     lexicon: Lexicon,
     model: Model,
     known: Known,
+    thresholds: Thresholds,
 }
 
 static BUILT_IN: LazyLock<Detector> = LazyLock::new(|| {
@@ -139,7 +143,7 @@ impl Detector {
     /// A detector of a lexicon and a model.
     pub fn new(lexicon: Lexicon, model: Model) -> Detector {
         let known = Known::new(&lexicon);
-        Detector { lexicon, model, known }
+        Detector { lexicon, model, known, thresholds: Thresholds::CHOSEN }
     }
 
     /// This detector with a customer's table of words and phrases.
@@ -148,7 +152,8 @@ impl Detector {
     ///
     /// Names the line that can't be read.
     pub fn with(&self, extra: &str) -> Result<Detector, LexiconError> {
-        Ok(Detector::new(self.lexicon.clone().with(extra)?, self.model.clone()))
+        let own = Detector::new(self.lexicon.clone().with(extra)?, self.model.clone());
+        Ok(own.with_thresholds(self.thresholds))
     }
 
     /// Its lexicon.
@@ -190,54 +195,95 @@ impl Detector {
         verdict(found, language)
     }
 
-    fn weigh(&self, reading: &lexicon::Reading) -> Found {
-        let phrase = |intent| {
-            let hit = reading.hits.iter().find(|hit| hit.intent == intent)?;
-            let words = &reading.folded.words()[hit.start..hit.end];
-            let words: Vec<&str> = words.iter().map(|word| reading.folded.text(word)).collect();
-            Some(Found { intent, rule: "phrase", matched: words.join(" ") })
+    /// The same detector with other thresholds.
+    #[must_use]
+    pub fn with_thresholds(self, thresholds: Thresholds) -> Detector {
+        Detector { thresholds, ..self }
+    }
+
+    fn weigh(&self, reading: &Reading) -> Found {
+        let phrase = |intent, own| {
+            let hit = reading.hits.iter().find(|hit| hit.intent == intent && (hit.own || !own))?;
+            let matched = words(reading, |at| (hit.start..hit.end).contains(&at));
+            Some(Found { intent, rule: "phrase", matched })
         };
-        let features = model::features(&self.lexicon, reading, 0, reading.folded.len());
-        let scores = self.model.score(&features);
-        let mut intent = decide(&scores);
-        let [out, likely, ..] = scores;
-        let other = scores[2].max(scores[3]).max(scores[4]);
-        if let Some(found) = phrase(Intent::OptOut) {
-            // A phrase is sure unless the whole speaks strongly against it.
-            if out.max(likely) > other - PHRASE_MARGIN {
-                return found;
-            }
-            if intent == Intent::None || intent == Intent::OptIn {
-                intent = Intent::OptOutLikely;
-            }
+        // A customer's phrases are sure: the model has not learned them.
+        if let Some(found) = Intent::ALL.into_iter().find_map(|intent| phrase(intent, true)) {
+            return found;
         }
-        let matched = phrase(intent).map(|found| found.matched).unwrap_or_default();
-        Found { intent, rule: "model", matched }
+        let intent = self.thresholds.decide(&self.scores(reading, 0, reading.folded.len()));
+        let intent = match intent {
+            Intent::OptOut => intent,
+            _ if self.asks_in_one_sentence(reading) => Intent::OptOut,
+            _ => intent,
+        };
+        phrase(intent, false).filter(|_| intent != Intent::None).unwrap_or_else(|| {
+            let speaks = |at: usize| reading.tags[at].classes & self.known.speaks != 0;
+            let matched = if intent == Intent::None { String::new() } else { words(reading, speaks) };
+            Found { intent, rule: "model", matched }
+        })
+    }
+
+    fn scores(&self, reading: &Reading, from: usize, to: usize) -> Scores {
+        self.model.score(&model::features(&self.lexicon, reading, from, to))
+    }
+
+    /// A clear request anywhere wins, whatever else a long message holds.
+    fn asks_in_one_sentence(&self, reading: &Reading) -> bool {
+        let all = reading.folded.words();
+        let starts: Vec<usize> = (0..all.len()).filter(|&at| all[at].gap == Gap::Sentence).collect();
+        if starts.len() < 2 {
+            return false;
+        }
+        let ends = starts.iter().skip(1).copied().chain([all.len()]);
+        starts.iter().zip(ends).any(|(&from, to)| {
+            let [out, likely, joins, help, none] = self.scores(reading, from, to);
+            let lead = out - likely.max(joins).max(help).max(none);
+            to - from > 2 && lead > self.thresholds.sentence
+        })
     }
 }
 
-/// By how much the rest may outweigh a phrase that asks to stop.
-const PHRASE_MARGIN: f32 = 2.0;
+/// By how much an intent has to lead, in the model's scores.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// Of an opt-out over what is none, to be clear.
+    pub clear: f32,
+    /// Of an opt-out, clear or likely, over what is none, to be held back.
+    pub caught: f32,
+    /// Of an opt-in over both.
+    pub joins: f32,
+    /// Of an opt-out in one sentence of several.
+    pub sentence: f32,
+}
 
-/// By how much an intent has to lead, chosen on training folds. An opt-out missed is worse than
-/// talk that is held back, so doubt leans towards likely.
-const CLEAR: f32 = 0.3;
-const CAUGHT: f32 = -0.4;
-const JOINS: f32 = 0.3;
+impl Thresholds {
+    /// Chosen on the folds of the training data. A missed opt-out is worse than talk that is
+    /// held back, so doubt leans towards likely.
+    pub const CHOSEN: Thresholds = Thresholds { clear: 0.6, caught: 0.0, joins: 0.3, sentence: 2.0 };
 
-fn decide(scores: &Scores) -> Intent {
-    let [out, likely, joins, help, none] = *scores;
-    let other = joins.max(help).max(none);
-    if out >= likely && out - other > CLEAR {
-        return Intent::OptOut;
+    fn decide(&self, scores: &Scores) -> Intent {
+        let [out, likely, joins, help, none] = *scores;
+        let other = joins.max(help).max(none);
+        if out >= likely && out - other > self.clear {
+            return Intent::OptOut;
+        }
+        if out.max(likely) - other > self.caught {
+            return Intent::OptOutLikely;
+        }
+        if joins >= help && joins > none && joins - out.max(likely) > self.joins {
+            return Intent::OptIn;
+        }
+        if help > none { Intent::Help } else { Intent::None }
     }
-    if out.max(likely) - other > CAUGHT {
-        return Intent::OptOutLikely;
-    }
-    if joins >= help && joins - none > 0.0 && joins - out.max(likely) > JOINS {
-        return Intent::OptIn;
-    }
-    if help > none { Intent::Help } else { Intent::None }
+}
+
+/// The words of a message that are wanted, at most eight, joined by blanks.
+fn words(reading: &Reading, wanted: impl Fn(usize) -> bool) -> String {
+    let all = reading.folded.words().iter().enumerate();
+    let some = all.filter(|&(at, word)| !word.quoted && wanted(at)).take(8);
+    let some: Vec<&str> = some.map(|(_, word)| reading.folded.text(word)).collect();
+    some.join(" ")
 }
 
 fn fold_line(text: &str) -> String {

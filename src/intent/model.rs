@@ -123,9 +123,7 @@ const PHRASES: f32 = 0.5;
 pub fn features(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize) -> Vec<(u32, f32)> {
     let mut out = Features { list: Vec::with_capacity(256), since: 0 };
     let words = &reading.folded.words()[from..to];
-    let plain = |at: usize| !words[at].quoted;
-    for (at, word) in words.iter().enumerate().filter(|&(at, _)| plain(at)) {
-        let _ = at;
+    for word in words.iter().filter(|word| !word.quoted) {
         out.letters(reading.folded.text(word));
     }
     out.weigh(LETTERS);
@@ -133,6 +131,9 @@ pub fn features(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize) ->
     out.weigh(WORDS);
     classes_of(lexicon, reading, from, to, &mut out);
     out.weigh(CLASSES);
+    gists(lexicon, reading, from, to, &mut out);
+    lone_sentences(lexicon, reading, from, to, &mut out);
+    frames(lexicon, reading, from, to, &mut out);
     for hit in reading.hits.iter().filter(|hit| hit.start >= from && hit.end <= to) {
         out.add(&[b"r", hit.intent.as_str().as_bytes()]);
         out.add(&[b"R", lexicon.phrase(hit).as_bytes()]);
@@ -172,6 +173,28 @@ fn words_of(reading: &Reading, from: usize, to: usize, out: &mut Features) {
 
 fn classes_of(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
     let words = &reading.folded.words()[from..to];
+    let verbs = lexicon.set(&["stop", "remove", "unsub", "cancel", "neg", "nomore"]);
+    let mut open: [u128; 3] = [0; 3];
+    let mut seen: u128 = 0;
+    for (at, word) in words.iter().enumerate().filter(|(_, word)| !word.quoted) {
+        if word.gap == Gap::Sentence {
+            open = [0; 3];
+            seen = 0;
+        }
+        let classes = reading.tags[from + at].classes;
+        let text = reading.folded.text(word).as_bytes();
+        for (far, &set) in open.iter().enumerate() {
+            each(set, |c| out.add(&[b"v", &[u8::from(far > 0)], lexicon.name(c).as_bytes(), text]));
+        }
+        each(classes & !seen, |c| {
+            each(seen, |b| {
+                let (low, high) = (lexicon.name(b.min(c)), lexicon.name(b.max(c)));
+                out.add(&[b"&", low.as_bytes(), b" ", high.as_bytes()]);
+            });
+        });
+        seen |= classes;
+        open = [classes & verbs, open[0], open[1]];
+    }
     // The last words that had classes, newest first; zero stands for an unknown word.
     let mut before: [u128; 3] = [0; 3];
     let mut fresh = true;
@@ -210,6 +233,88 @@ fn classes_of(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out:
         before = [classes, before[0], before[1]];
     }
     each(before[0], |c| out.add(&[b"k$", lexicon.name(c).as_bytes()]));
+}
+
+/// Which kinds of classes meet in a sentence, and in the whole.
+fn gists(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+    let words = &reading.folded.words()[from..to];
+    for (name, kinds) in GISTS {
+        let sets = kinds.map(|names| lexicon.set(names));
+        let mut whole = 0u8;
+        let mut here = 0u8;
+        let mut count = 0;
+        for (at, word) in words.iter().enumerate().filter(|(_, word)| !word.quoted) {
+            if word.gap == Gap::Sentence && count > 0 {
+                out.add(&[b"g", name, &[here]]);
+                here = 0;
+            }
+            count += 1;
+            for (bit, &set) in sets.iter().enumerate() {
+                if reading.tags[from + at].classes & set != 0 {
+                    here |= 1 << bit;
+                    whole |= 1 << bit;
+                }
+            }
+        }
+        let asks = u8::from(reading.folded.asks);
+        let short = u8::from(count <= 2) + u8::from(count <= 5);
+        out.add(&[b"g", name, &[here]]);
+        out.add(&[b"G", name, &[whole, asks]]);
+        out.add(&[b"H", name, &[whole, short]]);
+    }
+}
+
+/// Kinds of classes whose meeting says more than each of them.
+const GISTS: [(&[u8], [&[&str]; 8]); 2] = [
+    (
+        b"1",
+        [
+            &["stop", "remove", "unsub", "cancel"],
+            &["msg", "list", "contact"],
+            &["order"],
+            &["neg", "nomore", "no"],
+            &["me"],
+            &["send", "receive"],
+            &["bother", "consent", "threat", "asked", "insult", "wrong", "less"],
+            &["join", "back", "helpw", "who", "how"],
+        ],
+    ),
+    (
+        b"2",
+        [
+            &["stop", "remove", "unsub", "cancel", "bother", "consent", "asked"],
+            &["msg", "list", "contact", "send", "receive"],
+            &["order", "digits"],
+            &["talk", "yes"],
+            &["keep", "like", "interest"],
+            &["person"],
+            &["neg", "nomore", "no"],
+            &["channel"],
+        ],
+    ),
+];
+
+/// Sentences that are a lone word.
+fn lone_sentences(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+    let words = &reading.folded.words()[from..to];
+    let ends = |at: usize| at == words.len() || words[at].gap == Gap::Sentence;
+    let mut start = 0;
+    while start < words.len() {
+        let end = (start + 1..=words.len()).find(|&at| ends(at)).unwrap_or(words.len());
+        if end - start <= 3 && (start > 0 || end < words.len()) && !words[start].quoted {
+            let texts: Vec<&str> =
+                words[start..end].iter().map(|word| reading.folded.text(word)).collect();
+            if let Some(intent) = lexicon.lone(&texts.join(" ")) {
+                let place: &[u8] = match (start, end == words.len()) {
+                    (0, _) => b"first",
+                    (_, true) => b"last",
+                    _ => b"between",
+                };
+                out.add(&[b"l", intent.as_str().as_bytes(), place]);
+            }
+        }
+        start = end;
+    }
 }
 
 fn each(mut set: u128, mut visit: impl FnMut(u32)) {

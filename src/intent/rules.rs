@@ -7,6 +7,7 @@
 //! Leaves phrases to `lexicon` and doubt to `model`.
 
 use super::Intent;
+use super::fuzzy::{distance, letter_of_digit, sounds};
 use super::fold::{Folded, Gap, Word};
 use super::lexicon::{Classes, Lexicon, Reading};
 
@@ -17,6 +18,9 @@ pub(super) struct Known {
     beside: Classes,
     object: Classes,
     ordinary: Classes,
+    weak: Classes,
+    /// What speaks for some intent; it is shown as evidence.
+    pub(super) speaks: Classes,
 }
 
 impl Known {
@@ -26,6 +30,12 @@ impl Known {
             beside: lexicon.set(&["me", "msg", "list", "now", "func", "filler", "contact"]),
             object: lexicon.set(&["me", "msg", "list", "contact"]),
             ordinary: lexicon.set(&["ordinary"]),
+            weak: lexicon.set(&["weak"]),
+            speaks: lexicon.set(&[
+                "stop", "remove", "unsub", "cancel", "neg", "nomore", "no", "send", "receive",
+                "msg", "list", "contact", "me", "bother", "consent", "threat", "asked", "wrong",
+                "less", "join", "back", "helpw", "who",
+            ]),
         }
     }
 }
@@ -48,6 +58,13 @@ pub(super) fn alone(lexicon: &Lexicon, known: Known, reading: &Reading) -> Optio
     if !folded.is_empty() && folded.words().iter().all(|word| word.emoji) {
         return pictures(lexicon, folded);
     }
+    // First as it stands: a courtesy of one language is a stop word of another.
+    let all: Vec<usize> = (0..folded.len())
+        .filter(|&at| !folded.words()[at].quoted && !folded.words()[at].emoji)
+        .collect();
+    if let Some(found) = exact(lexicon, folded, once(folded, &all)) {
+        return Some(found);
+    }
     let mut core: Vec<usize> = Vec::new();
     for (at, word) in folded.words().iter().enumerate() {
         let courtesy = reading.tags[at].classes & known.courtesy != 0;
@@ -60,13 +77,17 @@ pub(super) fn alone(lexicon: &Lexicon, known: Known, reading: &Reading) -> Optio
         return None;
     }
     let core = once(folded, &core);
-    if let Some(found) = exact(lexicon, folded, &core) {
+    if let Some(found) = exact(lexicon, folded, core) {
         return Some(found);
     }
-    if let Some(found) = signed(lexicon, reading, &core) {
+    if let Some(found) = signed(lexicon, reading, core) {
         return Some(found);
     }
-    beside(lexicon, known, reading, &core).or_else(|| misspelled(lexicon, known, reading, &core))
+    // What asks a question, or means nothing, is left to the phrases.
+    if folded.asks || reading.hits.iter().any(|hit| hit.intent != Intent::OptOut) {
+        return None;
+    }
+    beside(lexicon, known, reading, core).or_else(|| misspelled(lexicon, known, reading, core))
 }
 
 fn pictures(lexicon: &Lexicon, folded: &Folded) -> Option<Found> {
@@ -146,19 +167,6 @@ fn exact(lexicon: &Lexicon, folded: &Folded, core: &[usize]) -> Option<Found> {
     None
 }
 
-fn letter_of_digit(c: char) -> char {
-    match c {
-        '0' => 'o',
-        '1' => 'i',
-        '3' => 'e',
-        '4' => 'a',
-        '5' => 's',
-        '7' => 't',
-        '8' => 'b',
-        other => other,
-    }
-}
-
 /// The word and behind it a name.
 fn signed(lexicon: &Lexicon, reading: &Reading, core: &[usize]) -> Option<Found> {
     let folded = &reading.folded;
@@ -201,7 +209,7 @@ fn beside(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]) ->
             let has_object = others().any(|&at| reading.tags[at].classes & known.object != 0);
             match intent {
                 Intent::OptOut => return found(Intent::OptOut, "word_plus", words),
-                _ if has_object && !lexicon.is_refusal(&words) => {
+                _ if has_object && lexicon.tag(&words).classes & known.weak != 0 => {
                     return found(Intent::OptOut, "word_plus", words);
                 }
                 _ => {}
@@ -227,25 +235,29 @@ fn misspelled(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]
         if tag.classes & known.ordinary != 0 || best.is_some() || lexicon.lone(text).is_some() {
             return None;
         }
-        best = Some(nearest(lexicon, text)?);
+        best = Some(nearest(lexicon, text, core.len() > 1 || tag.classes != 0)?);
     }
     best.and_then(|word| found(Intent::OptOut, "misspelled", word))
 }
 
 /// The stop word that a word is a slip of.
-fn nearest<'a>(lexicon: &'a Lexicon, text: &str) -> Option<&'a str> {
+fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<&'a str> {
     let letters: Vec<char> = sounds(text);
-    if letters.len() < 4 || letters.len() > 24 || text.bytes().all(|b| b.is_ascii_digit()) {
+    let shortest = if surer { 6 } else { 4 };
+    if letters.len() < 3 || letters.len() > 24 || text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let mut best: Option<(usize, &str)> = None;
     for (word, intent) in lexicon.lone_words() {
         let long = word.chars().count();
-        if long < 4 || long.abs_diff(letters.len()) > 2 || word.contains(' ') {
+        if long < shortest || long.abs_diff(letters.len()) > 2 || word.contains(' ') {
             continue;
         }
         let other = sounds(word);
-        let allowed = if long >= 8 { 2 } else { 1 };
+        if long < 6 && other.first() != letters.first() {
+            continue;
+        }
+        let allowed = if long >= 8 && !surer { 2 } else { 1 };
         let distance = distance(&letters, &other, allowed);
         let better = best.is_none_or(|(least, known)| (distance, word) < (least, known));
         if distance <= allowed && better && intent == Intent::OptOut {
@@ -256,55 +268,4 @@ fn nearest<'a>(lexicon: &'a Lexicon, text: &str) -> Option<&'a str> {
         }
     }
     best.map(|(_, word)| word).filter(|word| !word.is_empty())
-}
-
-/// Letters as they sound: what is often confused is one.
-fn sounds(text: &str) -> Vec<char> {
-    let mut out: Vec<char> = Vec::with_capacity(text.len());
-    for c in text.chars() {
-        let c = match letter_of_digit(c) {
-            'k' | 'q' => 'c',
-            'z' => 's',
-            'v' => 'b',
-            'y' => 'i',
-            c => c,
-        };
-        if out.last() != Some(&c) {
-            out.push(c);
-        }
-    }
-    out
-}
-
-/// How many letters were forgotten, added, changed or swapped; more than `most` is `most + 1`.
-fn distance(a: &[char], b: &[char], most: usize) -> usize {
-    if a.len().abs_diff(b.len()) > most {
-        return most + 1;
-    }
-    let mut rows = [[0usize; 32]; 3];
-    let width = b.len() + 1;
-    if width > 32 {
-        return most + 1;
-    }
-    for (at, cell) in rows[0].iter_mut().enumerate().take(width) {
-        *cell = at;
-    }
-    for i in 1..=a.len() {
-        let (row, up, far) = (i % 3, (i + 2) % 3, (i + 1) % 3);
-        rows[row][0] = i;
-        let mut least = i;
-        for j in 1..width {
-            let same = usize::from(a[i - 1] != b[j - 1]);
-            let mut cell = (rows[up][j - 1] + same).min(rows[up][j] + 1).min(rows[row][j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                cell = cell.min(rows[far][j - 2] + 1);
-            }
-            rows[row][j] = cell;
-            least = least.min(cell);
-        }
-        if least > most {
-            return most + 1;
-        }
-    }
-    rows[a.len() % 3][width - 1]
 }

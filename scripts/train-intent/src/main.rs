@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! train-intent train                 data/intent/*.tsv -> data/intent/weights.bin
-//! train-intent cross [--errors]      five folds of the training data, each read by a detector
+//! train-intent cross [--errors] [--caught=0 ...]
+//!                                    five folds of the training data, each read by a detector
 //!                                    that was trained on the other four
+//! train-intent phrases               how often each phrase of the lexicon is right
+//! train-intent words                 the words of the training data that have no class
 //! train-intent score FILE... [--errors]
 //!                                    any labelled file, read with the weights as they are
 //! ```
@@ -16,16 +19,16 @@ use std::path::{Path, PathBuf};
 
 use optout::intent::lexicon::{LANGUAGES, Lexicon};
 use optout::intent::model::{self, BUCKETS, INTENTS, Model, Scores};
-use optout::intent::{Detector, Intent};
+use optout::intent::{Detector, Intent, Thresholds};
 use rayon::prelude::*;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FOLDS: usize = 5;
 const EPOCHS: usize = 24;
-const RATE: f32 = 0.5;
+const RATE: f32 = 0.1;
 /// How strongly weights are drawn to zero.
-const DECAY: f32 = 2e-5;
+const DECAY: f32 = 1e-4;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,7 +36,9 @@ fn main() -> Result<(), Failure> {
     let files = || arguments.iter().skip(1).filter(|it| !it.starts_with("--")).map(PathBuf::from);
     match arguments.first().map(String::as_str) {
         Some("train") => train_all(),
-        Some("cross") => cross(errors),
+        Some("cross") => cross(errors, thresholds(&arguments)),
+        Some("phrases") => phrases(),
+        Some("words") => words(),
         Some("score") => {
             let weights = std::fs::read("data/intent/weights.bin")?;
             let detector = Detector::new(lexicon()?, Model::from_bytes(&weights)?);
@@ -46,6 +51,24 @@ fn main() -> Result<(), Failure> {
         }
         _ => Err("train, cross or score".into()),
     }
+}
+
+/// The chosen thresholds, or those of the options `--clear=0.6`, `--caught=`, `--joins=` and
+/// `--sentence=`.
+fn thresholds(arguments: &[String]) -> Thresholds {
+    let mut all = Thresholds::CHOSEN;
+    for argument in arguments {
+        let Some((name, value)) = argument.split_once('=') else { continue };
+        let Ok(value) = value.parse() else { continue };
+        match name {
+            "--clear" => all.clear = value,
+            "--caught" => all.caught = value,
+            "--joins" => all.joins = value,
+            "--sentence" => all.sentence = value,
+            _ => {}
+        }
+    }
+    all
 }
 
 /// One labelled message.
@@ -67,6 +90,7 @@ fn lexicon() -> Result<Lexicon, Failure> {
         let table = std::fs::read_to_string(format!("data/lexicon/{language}.tsv"))?;
         lexicon.add(language, &table)?;
     }
+    lexicon.prepare();
     Ok(lexicon)
 }
 
@@ -222,7 +246,7 @@ fn shuffle(order: &mut [usize], random: &mut u64) {
     }
 }
 
-fn cross(errors: bool) -> Result<(), Failure> {
+fn cross(errors: bool, thresholds: Thresholds) -> Result<(), Failure> {
     let lexicon = lexicon()?;
     let rows = training_rows()?;
     let features = all_features(&lexicon, &rows);
@@ -234,7 +258,7 @@ fn cross(errors: bool) -> Result<(), Failure> {
         .map(|fold| {
             let picked: Vec<usize> = (0..rows.len()).filter(|&it| folds[it] != fold).collect();
             let model = train(&rows, &features, &picked, 0);
-            let detector = Detector::new(lexicon.clone(), model);
+            let detector = Detector::new(lexicon.clone(), model).with_thresholds(thresholds);
             let held = (0..rows.len()).filter(|&it| folds[it] == fold);
             held.map(|it| (it, answer(&detector, &rows[it]))).collect()
         })
@@ -243,6 +267,41 @@ fn cross(errors: bool) -> Result<(), Failure> {
     all.sort_by_key(|it| it.0);
     let answers: Vec<Answer> = all.into_iter().map(|it| it.1).collect();
     report(&rows, &answers, errors);
+    Ok(())
+}
+
+fn phrases() -> Result<(), Failure> {
+    let lexicon = lexicon()?;
+    let mut counts: BTreeMap<(&'static str, String), [u32; INTENTS]> = BTreeMap::new();
+    for row in training_rows()? {
+        for hit in lexicon.read(&row.text).hits {
+            let phrase = (hit.intent.as_str(), lexicon.phrase(&hit).to_owned());
+            counts.entry(phrase).or_default()[place(row.label)] += 1;
+        }
+    }
+    for ((intent, phrase), counts) in counts {
+        println!("{intent}\t{counts:?}\t{phrase}");
+    }
+    Ok(())
+}
+
+fn words() -> Result<(), Failure> {
+    let lexicon = lexicon()?;
+    let mut counts: BTreeMap<(String, String), [u32; INTENTS]> = BTreeMap::new();
+    for row in training_rows()? {
+        let reading = lexicon.read(&row.text);
+        for (word, tag) in reading.folded.words().iter().zip(&reading.tags) {
+            if tag.classes == 0 && !word.emoji {
+                let key = (row.language.clone(), reading.folded.text(word).to_owned());
+                counts.entry(key).or_default()[place(row.label)] += 1;
+            }
+        }
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|it| std::cmp::Reverse(it.1.iter().sum::<u32>()));
+    for ((language, word), counts) in counts {
+        println!("{language}\t{word}\t{counts:?}");
+    }
     Ok(())
 }
 
