@@ -265,7 +265,7 @@ fn gists(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut
 }
 
 /// Kinds of classes whose meeting says more than each of them.
-const GISTS: [(&[u8], [&[&str]; 8]); 2] = [
+const GISTS: [(&[u8], [&[&str]; 8]); 3] = [
     (
         b"1",
         [
@@ -275,8 +275,21 @@ const GISTS: [(&[u8], [&[&str]; 8]); 2] = [
             &["neg", "nomore", "no"],
             &["me"],
             &["send", "receive"],
-            &["bother", "consent", "threat", "asked", "insult", "wrong", "less"],
+            &["bother", "consent", "threat", "asked", "idiom", "law", "cond"],
             &["join", "back", "helpw", "who", "how"],
+        ],
+    ),
+    (
+        b"3",
+        [
+            &["idiom", "bother", "insult"],
+            &["law", "consent"],
+            &["cond", "threat"],
+            &["pref", "less"],
+            &["wrong", "person"],
+            &["msg", "list", "contact", "send", "receive", "channel"],
+            &["order", "talk", "digits"],
+            &["neg", "nomore", "no", "stop", "remove", "unsub", "cancel"],
         ],
     ),
     (

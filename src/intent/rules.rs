@@ -34,7 +34,7 @@ impl Known {
             speaks: lexicon.set(&[
                 "stop", "remove", "unsub", "cancel", "neg", "nomore", "no", "send", "receive",
                 "msg", "list", "contact", "me", "bother", "consent", "threat", "asked", "wrong",
-                "less", "join", "back", "helpw", "who",
+                "less", "join", "back", "helpw", "who", "idiom", "law", "pref", "cond",
             ]),
         }
     }
