@@ -9,6 +9,8 @@ use std::collections::HashMap;
 
 use foldhash::fast::FixedState;
 
+use super::Intent;
+
 /// Longer words are not compared.
 const LONGEST: usize = 31;
 
@@ -60,6 +62,31 @@ impl<T: Copy> Near<T> {
         let (_, best) = lists.flatten().filter_map(fits).min()?;
         self.words.get(best as usize).map(|&(_, value)| value)
     }
+}
+
+/// A lone word, ready to be compared.
+#[derive(Clone, Debug)]
+pub(super) struct Slip {
+    pub(super) word: Box<str>,
+    pub(super) intent: Intent,
+    pub(super) letters: Vec<char>,
+    /// A bit for each letter in it.
+    pub(super) mask: u64,
+}
+
+impl Slip {
+    /// A word of four letters or more.
+    pub(super) fn new(word: &str, intent: Intent) -> Option<Slip> {
+        let letters = sounds(word);
+        let fits = word.chars().count() >= 4 && !word.contains(' ') && letters.len() <= LONGEST;
+        let mask = mask(&letters);
+        fits.then(|| Slip { word: word.into(), intent, letters, mask })
+    }
+}
+
+/// A bit for each letter: words that differ in many bits differ in many letters.
+pub(super) fn mask(letters: &[char]) -> u64 {
+    letters.iter().fold(0, |mask, &c| mask | 1 << (u32::from(c) % 64))
 }
 
 /// The word itself, and the word without each of its letters.

@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 
 use super::Intent;
 use super::fold::{Folded, Gap, Word, fold};
-use super::fuzzy::Near;
+use super::fuzzy::{Near, Slip};
 
 type Map<V> = HashMap<Box<str>, V, FixedState>;
 
@@ -143,6 +143,8 @@ pub struct Lexicon {
     by_prefix: Vec<(Box<str>, u32)>,
     by_class: Vec<Vec<u32>>,
     near: Near<Tag>,
+    slips: Vec<Slip>,
+    digits: Classes,
     /// How many patterns came with the program; the others are a customer's.
     built_in: usize,
 }
@@ -177,6 +179,9 @@ impl Lexicon {
 
     /// Makes misspelled words known, once all tables are there.
     pub fn prepare(&mut self) {
+        self.digits = self.set(&["digits"]);
+        self.slips = self.lone.iter().filter_map(|(word, &(it, _))| Slip::new(word, it)).collect();
+        self.slips.sort_unstable_by(|a, b| a.word.cmp(&b.word));
         self.near = Near::default();
         let often = self.set(&MISSPELLED);
         let mut words: Vec<(&Box<str>, &Tag)> =
@@ -345,9 +350,9 @@ impl Lexicon {
         self.lone.get(words).map(|&(intent, _)| intent)
     }
 
-    /// All lone words with their intents.
-    pub fn lone_words(&self) -> impl Iterator<Item = (&str, Intent)> {
-        self.lone.iter().map(|(word, &(intent, _))| (&**word, intent))
+    /// The lone words that can be recognised when misspelled.
+    pub(super) fn slips(&self) -> &[Slip] {
+        &self.slips
     }
 
     /// What the payload or the text of a button says.
@@ -409,7 +414,7 @@ impl Lexicon {
     /// What is known of a word by itself.
     pub fn tag(&self, word: &str) -> Tag {
         if word.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Tag { classes: self.set(&["digits"]), languages: 0 };
+            return Tag { classes: self.digits, languages: 0 };
         }
         let mut tag = self.words.get(word).copied().unwrap_or_default();
         if let Some(&(_, languages)) = self.lone.get(word) {

@@ -33,7 +33,7 @@ pub use model::{Model, ModelError};
 
 use fold::Gap;
 use lexicon::Reading;
-use model::Scores;
+use model::{Kinds, Scores};
 use rules::{Found, Known};
 
 /// What a person wants.
@@ -120,6 +120,7 @@ pub struct Detector {
     lexicon: Lexicon,
     model: Model,
     known: Known,
+    kinds: Kinds,
     thresholds: Thresholds,
 }
 
@@ -142,8 +143,8 @@ impl Detector {
 
     /// A detector of a lexicon and a model.
     pub fn new(lexicon: Lexicon, model: Model) -> Detector {
-        let known = Known::new(&lexicon);
-        Detector { lexicon, model, known, thresholds: Thresholds::CHOSEN }
+        let (known, kinds) = (Known::new(&lexicon), Kinds::new(&lexicon));
+        Detector { lexicon, model, known, kinds, thresholds: Thresholds::CHOSEN }
     }
 
     /// This detector with a customer's table of words and phrases.
@@ -225,7 +226,7 @@ impl Detector {
     }
 
     fn scores(&self, reading: &Reading, from: usize, to: usize) -> Scores {
-        self.model.score(&model::features(&self.lexicon, reading, from, to))
+        self.model.score(&model::features(&self.lexicon, &self.kinds, reading, from, to))
     }
 
     /// A clear request anywhere wins, whatever else a long message holds.

@@ -9,7 +9,7 @@
 //! of its own trains them; the file says from which data).
 
 use super::fold::Gap;
-use super::lexicon::{Lexicon, Reading};
+use super::lexicon::{Classes, Lexicon, Reading};
 use super::Intent;
 
 /// How many buckets features are hashed to.
@@ -119,8 +119,44 @@ const WORDS: f32 = 1.2;
 const CLASSES: f32 = 1.8;
 const PHRASES: f32 = 0.5;
 
-/// The features of a message, or of the words `from..to` of it.
-pub fn features(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize) -> Vec<(u32, f32)> {
+/// The sets of classes that features ask for, looked up once.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds {
+    gists: [[Classes; 8]; 3],
+    verbs: [Classes; 7],
+    objects: [Classes; 6],
+    leading: Classes,
+    small: Classes,
+    negative: Classes,
+    more: Classes,
+    me: Classes,
+}
+
+impl Kinds {
+    /// Those of a lexicon.
+    pub fn new(lexicon: &Lexicon) -> Kinds {
+        let set = |names: &[&str]| lexicon.set(names);
+        Kinds {
+            gists: GISTS.map(|kinds| kinds.map(set)),
+            verbs: VERBS.map(set),
+            objects: OBJECTS.map(set),
+            leading: set(&["stop", "remove", "unsub", "cancel", "neg", "nomore"]),
+            small: set(&["func", "courtesy", "now", "filler", "me", "no"]),
+            negative: set(&["neg", "no"]),
+            more: set(&["nomore"]),
+            me: set(&["me"]),
+        }
+    }
+}
+
+/// The features of the words `from..to` of a message.
+pub fn features(
+    lexicon: &Lexicon,
+    kinds: &Kinds,
+    reading: &Reading,
+    from: usize,
+    to: usize,
+) -> Vec<(u32, f32)> {
     let mut out = Features { list: Vec::with_capacity(256), since: 0 };
     let words = &reading.folded.words()[from..to];
     for word in words.iter().filter(|word| !word.quoted) {
@@ -129,11 +165,11 @@ pub fn features(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize) ->
     out.weigh(LETTERS);
     words_of(reading, from, to, &mut out);
     out.weigh(WORDS);
-    classes_of(lexicon, reading, from, to, &mut out);
+    classes_of(lexicon, kinds, reading, from, to, &mut out);
     out.weigh(CLASSES);
-    gists(lexicon, reading, from, to, &mut out);
+    gists(kinds, reading, from, to, &mut out);
     lone_sentences(lexicon, reading, from, to, &mut out);
-    frames(lexicon, reading, from, to, &mut out);
+    frames(kinds, reading, from, to, &mut out);
     for hit in reading.hits.iter().filter(|hit| hit.start >= from && hit.end <= to) {
         out.add(&[b"r", hit.intent.as_str().as_bytes()]);
         out.add(&[b"R", lexicon.phrase(hit).as_bytes()]);
@@ -171,9 +207,15 @@ fn words_of(reading: &Reading, from: usize, to: usize, out: &mut Features) {
     out.add(&[b"b", before[1].as_bytes(), b" $"]);
 }
 
-fn classes_of(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+fn classes_of(
+    lexicon: &Lexicon,
+    kinds: &Kinds,
+    reading: &Reading,
+    from: usize,
+    to: usize,
+    out: &mut Features,
+) {
     let words = &reading.folded.words()[from..to];
-    let verbs = lexicon.set(&["stop", "remove", "unsub", "cancel", "neg", "nomore"]);
     let mut open: [u128; 3] = [0; 3];
     let mut seen: u128 = 0;
     for (at, word) in words.iter().enumerate().filter(|(_, word)| !word.quoted) {
@@ -193,7 +235,7 @@ fn classes_of(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out:
             });
         });
         seen |= classes;
-        open = [classes & verbs, open[0], open[1]];
+        open = [classes & kinds.leading, open[0], open[1]];
     }
     // The last words that had classes, newest first; zero stands for an unknown word.
     let mut before: [u128; 3] = [0; 3];
@@ -236,10 +278,10 @@ fn classes_of(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out:
 }
 
 /// Which kinds of classes meet in a sentence, and in the whole.
-fn gists(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+fn gists(kinds: &Kinds, reading: &Reading, from: usize, to: usize, out: &mut Features) {
     let words = &reading.folded.words()[from..to];
-    for (name, kinds) in GISTS {
-        let sets = kinds.map(|names| lexicon.set(names));
+    for (number, sets) in kinds.gists.iter().enumerate() {
+        let name = &[b'1' + u8::try_from(number).unwrap_or(0)][..];
         let mut whole = 0u8;
         let mut here = 0u8;
         let mut count = 0;
@@ -265,9 +307,7 @@ fn gists(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut
 }
 
 /// Kinds of classes whose meeting says more than each of them.
-const GISTS: [(&[u8], [&[&str]; 8]); 3] = [
-    (
-        b"1",
+const GISTS: [[&[&str]; 8]; 3] = [
         [
             &["stop", "remove", "unsub", "cancel"],
             &["msg", "list", "contact"],
@@ -278,9 +318,6 @@ const GISTS: [(&[u8], [&[&str]; 8]); 3] = [
             &["bother", "consent", "threat", "asked", "idiom", "law", "cond"],
             &["join", "back", "helpw", "who", "how"],
         ],
-    ),
-    (
-        b"3",
         [
             &["idiom", "bother", "insult"],
             &["law", "consent"],
@@ -291,9 +328,6 @@ const GISTS: [(&[u8], [&[&str]; 8]); 3] = [
             &["order", "talk", "digits"],
             &["neg", "nomore", "no", "stop", "remove", "unsub", "cancel"],
         ],
-    ),
-    (
-        b"2",
         [
             &["stop", "remove", "unsub", "cancel", "bother", "consent", "asked"],
             &["msg", "list", "contact", "send", "receive"],
@@ -304,7 +338,6 @@ const GISTS: [(&[u8], [&[&str]; 8]); 3] = [
             &["neg", "nomore", "no"],
             &["channel"],
         ],
-    ),
 ];
 
 /// Sentences that are a lone word.

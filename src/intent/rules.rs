@@ -7,7 +7,7 @@
 //! Leaves phrases to `lexicon` and doubt to `model`.
 
 use super::Intent;
-use super::fuzzy::{distance, letter_of_digit, sounds};
+use super::fuzzy::{distance, letter_of_digit, mask, sounds};
 use super::fold::{Folded, Gap, Word};
 use super::lexicon::{Classes, Lexicon, Reading};
 
@@ -247,24 +247,23 @@ fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<&'a str>
     if letters.len() < 3 || letters.len() > 24 || text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
+    let bits = mask(&letters);
     let mut best: Option<(usize, &str)> = None;
-    for (word, intent) in lexicon.lone_words() {
-        let long = word.chars().count();
-        if long < shortest || long.abs_diff(letters.len()) > 2 || word.contains(' ') {
-            continue;
-        }
-        let other = sounds(word);
-        if long < 6 && other.first() != letters.first() {
-            continue;
-        }
+    for slip in lexicon.slips() {
+        let long = slip.word.chars().count();
         let allowed = if long >= 8 && !surer { 2 } else { 1 };
-        let distance = distance(&letters, &other, allowed);
-        let better = best.is_none_or(|(least, known)| (distance, word) < (least, known));
-        if distance <= allowed && better && intent == Intent::OptOut {
-            best = Some((distance, word));
-        } else if distance <= allowed && better {
-            // Nearer to a word that means something else.
-            best = Some((distance, ""));
+        if long < shortest
+            || slip.letters.len().abs_diff(letters.len()) > allowed
+            || (slip.mask ^ bits).count_ones() as usize > 2 * allowed
+            || (long < 6 && slip.letters.first() != letters.first())
+        {
+            continue;
+        }
+        let distance = distance(&letters, &slip.letters, allowed);
+        if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
+            // Nearest to a word that means something else: no slip of a stop word.
+            let stops = slip.intent == Intent::OptOut;
+            best = Some((distance, if stops { &*slip.word } else { "" }));
         }
     }
     best.map(|(_, word)| word).filter(|word| !word.is_empty())

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use optout::intent::lexicon::{LANGUAGES, Lexicon};
-use optout::intent::model::{self, BUCKETS, INTENTS, Model, Scores};
+use optout::intent::model::{self, BUCKETS, INTENTS, Kinds, Model, Scores};
 use optout::intent::{Detector, Intent, Thresholds};
 use rayon::prelude::*;
 
@@ -175,9 +175,10 @@ fn train_all() -> Result<(), Failure> {
 type Features = Vec<(u32, f32)>;
 
 fn all_features(lexicon: &Lexicon, rows: &[Row]) -> Vec<Features> {
+    let kinds = Kinds::new(lexicon);
     let of = |row: &Row| {
         let reading = lexicon.read(&row.text);
-        model::features(lexicon, &reading, 0, reading.folded.len())
+        model::features(lexicon, &kinds, &reading, 0, reading.folded.len())
     };
     rows.par_iter().map(of).collect()
 }
