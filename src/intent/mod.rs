@@ -105,7 +105,7 @@ pub struct Message<'a> {
 pub struct Verdict {
     /// What the person wants.
     pub intent: Intent,
-    /// Which rule said so: `button`, `preference`, `picture`, `lone_word`, `word_plus`,
+    /// Which rule said so: `button`, `preference`, `picture`, `lone_word`, `courtesy`, `word_plus`,
     /// `misspelled`, `phrase`, `model`.
     pub rule: &'static str,
     /// The words it rests on, folded; empty when it rests on the whole.

@@ -7,8 +7,8 @@
 //! Leaves phrases to `lexicon` and doubt to `model`.
 
 use super::Intent;
-use super::fuzzy::{distance, letter_of_digit, mask, sounds};
 use super::fold::{Folded, Gap, Word};
+use super::fuzzy::{distance, letter_of_digit, mask, sounds};
 use super::lexicon::{Classes, Lexicon, Reading};
 
 /// Classes that the rules know by name.
@@ -19,6 +19,7 @@ pub(super) struct Known {
     object: Classes,
     ordinary: Classes,
     weak: Classes,
+    yes: Classes,
     /// What speaks for some intent; it is shown as evidence.
     pub(super) speaks: Classes,
 }
@@ -31,6 +32,7 @@ impl Known {
             object: lexicon.set(&["me", "msg", "list", "contact"]),
             ordinary: lexicon.set(&["ordinary"]),
             weak: lexicon.set(&["weak"]),
+            yes: lexicon.set(&["yes"]),
             speaks: lexicon.set(&[
                 "stop", "remove", "unsub", "cancel", "neg", "nomore", "no", "send", "receive",
                 "msg", "list", "contact", "me", "bother", "consent", "threat", "asked", "wrong",
@@ -73,7 +75,12 @@ pub(super) fn alone(lexicon: &Lexicon, known: Known, reading: &Reading) -> Optio
             core.push(at);
         }
     }
-    if core.is_empty() || core.len() > 12 {
+    let agrees = |&at: &usize| reading.tags[at].classes & known.yes != 0;
+    if core.iter().all(agrees) {
+        // Nothing, thanks, or yes: the question that it answers is not known.
+        return found(Intent::None, "courtesy", "");
+    }
+    if core.len() > 12 {
         return None;
     }
     let core = once(folded, &core);
