@@ -220,11 +220,11 @@ fn detect_writes_a_line_for_each_message() {
 #[test]
 fn detect_takes_a_customers_words() {
     let place = Place::empty();
-    let table = place.write("words.tsv", "lone.opt_out\tkwyjibo\n");
-    let ran = run(place.bare().args(["detect", "--words"]).arg(&table).arg("KWYJIBO"), b"");
+    place.write("words.tsv", "lone.opt_out\tkwyjibo\n");
+    let ran = run(place.bare().args(["detect", "--words", "words.tsv", "KWYJIBO"]), b"");
     assert_eq!(ran.exits(0), "opt_out\tlone_word: kwyjibo\n");
-    let broken = place.write("broken.tsv", "kwyjibo\n");
-    run(place.bare().args(["detect", "--words"]).arg(&broken).arg("x"), b"").exits(2);
+    place.write("broken.tsv", "kwyjibo\n");
+    run(place.bare().args(["detect", "--words", "broken.tsv", "x"]), b"").exits(2);
 }
 
 /// Runs `normalize`, which needs no store.
