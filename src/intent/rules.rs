@@ -8,7 +8,7 @@
 
 use super::Intent;
 use super::fold::{Folded, Gap, Word};
-use super::fuzzy::{distance, letter_of_digit, mask, sounds};
+use super::fuzzy::{Slip, distance, letter_of_digit, mask, sounds};
 use super::lexicon::{Classes, Lexicon, Reading};
 
 /// Classes that the rules know by name.
@@ -226,13 +226,13 @@ fn beside(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]) ->
     None
 }
 
-/// A misspelled stop word, alone or with its object.
+/// A misspelled word, alone or with its object.
 fn misspelled(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]) -> Option<Found> {
     let folded = &reading.folded;
     if core.len() > 4 {
         return None;
     }
-    let mut best: Option<&str> = None;
+    let mut best: Option<(Intent, &str)> = None;
     for &at in core {
         let text = folded.text(&folded.words()[at]);
         let tag = reading.tags[at];
@@ -244,21 +244,25 @@ fn misspelled(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]
         }
         best = Some(nearest(lexicon, text, core.len() > 1 || tag.classes != 0)?);
     }
-    best.and_then(|word| found(Intent::OptOut, "misspelled", word))
+    let (intent, word) = best?;
+    // Only a stop word keeps its meaning with something beside it.
+    (intent == Intent::OptOut || core.len() == 1).then(|| found(intent, "misspelled", word))?
 }
 
-/// The stop word that a word is a slip of.
-fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<&'a str> {
+/// The lone word that a word is a slip of.
+fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<(Intent, &'a str)> {
     let letters: Vec<char> = sounds(text);
     let shortest = if surer { 6 } else { 4 };
     if letters.len() < 3 || letters.len() > 24 || text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
     let bits = mask(&letters);
-    let mut best: Option<(usize, &str)> = None;
+    let mut best: Option<(usize, &Slip)> = None;
     for slip in lexicon.slips() {
         let long = slip.word.chars().count();
         let allowed = if long >= 8 && !surer { 2 } else { 1 };
+        // Nobody is subscribed, or sent a help text, by a long stretch.
+        let allowed = if slip.intent == Intent::OptOut { allowed } else { 1 };
         if long < shortest
             || slip.letters.len().abs_diff(letters.len()) > allowed
             || (slip.mask ^ bits).count_ones() as usize > 2 * allowed
@@ -267,11 +271,16 @@ fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<&'a str>
             continue;
         }
         let distance = distance(&letters, &slip.letters, allowed);
-        if distance <= allowed && best.is_none_or(|(least, _)| distance < least) {
-            // Nearest to a word that means something else: no slip of a stop word.
-            let stops = slip.intent == Intent::OptOut;
-            best = Some((distance, if stops { &*slip.word } else { "" }));
+        // At a tie it is a stop word.
+        let nearer = |&(least, other): &(usize, &Slip)| {
+            distance < least
+                || (distance == least
+                    && slip.intent == Intent::OptOut
+                    && other.intent != Intent::OptOut)
+        };
+        if distance <= allowed && best.as_ref().is_none_or(nearer) {
+            best = Some((distance, slip));
         }
     }
-    best.map(|(_, word)| word).filter(|word| !word.is_empty())
+    best.map(|(_, slip)| (slip.intent, &*slip.word))
 }
