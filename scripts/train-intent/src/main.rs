@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! train-intent train                 data/intent/*.tsv -> data/intent/weights.bin
-//! train-intent cross [--errors] [--caught=0 ...]
+//! train-intent cross [--errors] [--curve] [--caught=0 ...]
 //!                                    five folds of the training data, each read by a detector
 //!                                    that was trained on the other four
 //! train-intent phrases               how often each phrase of the lexicon is right
@@ -36,7 +36,10 @@ fn main() -> Result<(), Failure> {
     let files = || arguments.iter().skip(1).filter(|it| !it.starts_with("--")).map(PathBuf::from);
     match arguments.first().map(String::as_str) {
         Some("train") => train_all(),
-        Some("cross") => cross(errors, thresholds(&arguments)),
+        Some("cross") => {
+            let curve = arguments.iter().any(|it| it == "--curve");
+            cross(errors, curve, thresholds(&arguments))
+        }
         Some("phrases") => phrases(),
         Some("words") => words(),
         Some("score") => {
@@ -247,27 +250,39 @@ fn shuffle(order: &mut [usize], random: &mut u64) {
     }
 }
 
-fn cross(errors: bool, thresholds: Thresholds) -> Result<(), Failure> {
+fn cross(errors: bool, curve: bool, thresholds: Thresholds) -> Result<(), Failure> {
     let lexicon = lexicon()?;
     let rows = training_rows()?;
     let features = all_features(&lexicon, &rows);
     // By the text, so that a message stays in its fold when others are added.
     let fold = |row: &Row| xxhash_rust::xxh3::xxh3_64(row.text.as_bytes()) as usize % FOLDS;
     let folds: Vec<usize> = rows.iter().map(fold).collect();
-    let parts: Vec<Vec<(usize, Answer)>> = (0..FOLDS)
+    let detectors: Vec<Detector> = (0..FOLDS)
         .into_par_iter()
         .map(|fold| {
             let picked: Vec<usize> = (0..rows.len()).filter(|&it| folds[it] != fold).collect();
-            let model = train(&rows, &features, &picked, 0);
-            let detector = Detector::new(lexicon.clone(), model).with_thresholds(thresholds);
-            let held = (0..rows.len()).filter(|&it| folds[it] == fold);
-            held.map(|it| (it, answer(&detector, &rows[it]))).collect()
+            Detector::new(lexicon.clone(), train(&rows, &features, &picked, 0))
         })
         .collect();
-    let mut all: Vec<(usize, Answer)> = parts.into_iter().flatten().collect();
-    all.sort_by_key(|it| it.0);
-    let answers: Vec<Answer> = all.into_iter().map(|it| it.1).collect();
-    report(&rows, &answers, errors);
+    let answers = |thresholds: Thresholds| -> Vec<Answer> {
+        let ready = |detector: &Detector| detector.clone().with_thresholds(thresholds);
+        let detectors: Vec<Detector> = detectors.iter().map(ready).collect();
+        rows.par_iter().zip(&folds).map(|(row, &fold)| answer(&detectors[fold], row)).collect()
+    };
+    if !curve {
+        report(&rows, &answers(thresholds), errors);
+        return Ok(());
+    }
+    println!("{HEAD}");
+    for step in -2..8i8 {
+        let caught = f32::from(step) / 2.0;
+        let clear = thresholds.clear.max(caught);
+        let mut tally = Tally::default();
+        for (row, answer) in rows.iter().zip(answers(Thresholds { caught, clear, ..thresholds })) {
+            tally.counts[place(row.label)][place(answer.intent)] += 1;
+        }
+        println!("{}", line(&format!("caught {caught}"), &tally));
+    }
     Ok(())
 }
 
@@ -343,6 +358,8 @@ fn place(intent: Intent) -> usize {
     Intent::ALL.iter().position(|&it| it == intent).unwrap_or(0)
 }
 
+const HEAD: &str = "                rows  recall  strict   false  caught  precis  likely  opt_in    help harm";
+
 fn report(rows: &[Row], answers: &[Answer], errors: bool) {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
     for (row, answer) in rows.iter().zip(answers) {
@@ -362,10 +379,7 @@ fn report(rows: &[Row], answers: &[Answer], errors: bool) {
             );
         }
     }
-    println!(
-        "{:14} {:>5} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>4}",
-        "", "rows", "recall", "strict", "false", "caught", "precis", "likely", "opt_in", "help", "harm"
-    );
+    println!("{HEAD}");
     let by_rule = |rule: &str| {
         let of = rows.iter().zip(answers).filter(|(_, it)| it.rule == rule);
         let right = of.clone().filter(|(row, it)| row.label == it.intent).count();
