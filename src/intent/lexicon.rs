@@ -73,6 +73,32 @@ impl Tag {
     }
 }
 
+/// What the tables of each language say of a word.
+#[derive(Clone, Debug, Default)]
+struct Entry {
+    tags: Vec<Tag>,
+}
+
+impl Entry {
+    fn add(&mut self, tag: Tag) {
+        match self.tags.iter_mut().find(|it| it.languages == tag.languages) {
+            Some(known) => known.classes |= tag.classes,
+            None => self.tags.push(tag),
+        }
+    }
+
+    /// What all tables say, or one language's and those of no language.
+    fn tag(&self, only: u16) -> Tag {
+        let mut tag = Tag::default();
+        let fits = |it: &&Tag| it.languages == 0 || it.languages & only != 0;
+        self.tags.iter().filter(fits).for_each(|&it| tag.add(it));
+        tag
+    }
+}
+
+/// All languages.
+const ANY: u16 = u16::MAX;
+
 #[derive(Clone, Debug)]
 enum Test {
     Word(Box<str>),
@@ -133,8 +159,8 @@ pub struct Reading {
 #[derive(Clone, Debug, Default)]
 pub struct Lexicon {
     classes: Vec<Box<str>>,
-    words: Map<Tag>,
-    prefixes: Map<Tag>,
+    words: Map<Entry>,
+    prefixes: Map<Entry>,
     prefix_longest: usize,
     lone: Map<(Intent, u16)>,
     buttons: Map<Intent>,
@@ -184,10 +210,11 @@ impl Lexicon {
         self.slips.sort_unstable_by(|a, b| a.word.cmp(&b.word));
         self.near = Near::default();
         let often = self.set(&MISSPELLED);
-        let mut words: Vec<(&Box<str>, &Tag)> =
-            self.words.iter().filter(|(_, tag)| tag.classes & often != 0).collect();
+        let tags = self.words.iter().map(|(word, entry)| (word, entry.tag(ANY)));
+        let mut words: Vec<(&Box<str>, Tag)> =
+            tags.filter(|(_, tag)| tag.classes & often != 0).collect();
         words.sort_unstable_by_key(|&(word, _)| word);
-        for (word, &tag) in words {
+        for (word, tag) in words {
             self.near.add(word, tag);
         }
     }
@@ -365,6 +392,17 @@ impl Lexicon {
         let folded = fold(text);
         let mut tags: Vec<Tag> =
             folded.words().iter().map(|word| self.tag_or_near(folded.text(word))).collect();
+        // A word that the message's language knows means what it means there.
+        if let Some(own) = vote(&tags) {
+            for (word, tag) in folded.words().iter().zip(&mut tags) {
+                if tag.languages & own != 0 && tag.languages != own {
+                    let of_own = self.tag_in(folded.text(word), own);
+                    if of_own.classes != 0 {
+                        *tag = of_own;
+                    }
+                }
+            }
+        }
         let mut hits = Vec::new();
         let mut masked = vec![false; tags.len()];
         let scan = Scan { lexicon: self, folded: &folded };
@@ -413,12 +451,17 @@ impl Lexicon {
 
     /// What is known of a word by itself.
     pub fn tag(&self, word: &str) -> Tag {
+        self.tag_in(word, ANY)
+    }
+
+    /// What is known of a word in some languages.
+    fn tag_in(&self, word: &str, only: u16) -> Tag {
         if word.bytes().all(|byte| byte.is_ascii_digit()) {
             return Tag { classes: self.digits, languages: 0 };
         }
-        let mut tag = self.words.get(word).copied().unwrap_or_default();
+        let mut tag = self.words.get(word).map(|entry| entry.tag(only)).unwrap_or_default();
         if let Some(&(_, languages)) = self.lone.get(word) {
-            tag.languages |= languages;
+            tag.languages |= languages & only;
         }
         for (at, c) in word.char_indices() {
             let end = at + c.len_utf8();
@@ -426,9 +469,9 @@ impl Lexicon {
                 break;
             }
             if end >= 2
-                && let Some(&more) = self.prefixes.get(&word[..end])
+                && let Some(more) = self.prefixes.get(&word[..end])
             {
-                tag.add(more);
+                tag.add(more.tag(only));
             }
         }
         tag
@@ -436,21 +479,26 @@ impl Lexicon {
 
     /// The language that most words speak for.
     pub fn language(&self, reading: &Reading) -> Option<&'static str> {
-        let mut votes = [0u32; LANGUAGES.len()];
-        for tag in &reading.tags {
-            let count = tag.languages.count_ones();
-            if let Some(weight) = 60u32.checked_div(count) {
-                for (at, vote) in votes.iter_mut().enumerate() {
-                    if tag.languages & 1 << at != 0 {
-                        *vote += weight;
-                    }
+        let own = vote(&reading.tags)?;
+        LANGUAGES.get(own.trailing_zeros() as usize).copied()
+    }
+}
+
+/// The language that most words speak for, as its bit. A word of many languages says little.
+fn vote(tags: &[Tag]) -> Option<u16> {
+    let mut votes = [0u32; LANGUAGES.len()];
+    for tag in tags {
+        if let Some(weight) = 60u32.checked_div(tag.languages.count_ones()) {
+            for (at, vote) in votes.iter_mut().enumerate() {
+                if tag.languages & 1 << at != 0 {
+                    *vote += weight;
                 }
             }
         }
-        let most = votes.iter().max().copied().filter(|&most| most > 0)?;
-        let at = votes.iter().position(|&vote| vote == most)?;
-        LANGUAGES.get(at).copied()
     }
+    let most = votes.iter().max().copied().filter(|&most| most > 0)?;
+    let at = votes.iter().position(|&vote| vote == most)?;
+    Some(1 << at)
 }
 
 struct Scan<'a> {
