@@ -331,7 +331,8 @@ fn join_letters(folded: &Folded) -> Folded {
     let single = |at: usize| -> bool {
         words.get(at).is_some_and(|word| {
             let mut letters = folded.text(word).chars().filter(|&c| !is_vowel_sign(c));
-            !word.emoji && letters.next().is_some_and(char::is_alphabetic) && letters.next().is_none()
+            // A vowel sign may stand apart from its letter.
+            !word.emoji && letters.next().is_none_or(char::is_alphabetic) && letters.next().is_none()
         })
     };
     let mut at = 0;
