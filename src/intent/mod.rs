@@ -203,7 +203,7 @@ impl Detector {
     }
 
     fn weigh(&self, reading: &Reading) -> Found {
-        let phrase = |intent, own| {
+        let phrase = |intent: Intent, own: bool| {
             let hit = reading.hits.iter().find(|hit| hit.intent == intent && (hit.own || !own))?;
             let matched = words(reading, |at| (hit.start..hit.end).contains(&at));
             Some(Found { intent, rule: "phrase", matched })
@@ -212,10 +212,24 @@ impl Detector {
         if let Some(found) = Intent::ALL.into_iter().find_map(|intent| phrase(intent, true)) {
             return found;
         }
-        let intent = self.thresholds.decide(&self.scores(reading, 0, reading.folded.len()));
+        let scores = self.scores(reading, 0, reading.folded.len());
+        let intent = self.thresholds.decide(&scores);
+        let other = scores[0].max(scores[1]).max(scores[4]);
+        let lead = scores[0].max(scores[1]) - scores[2].max(scores[3]).max(scores[4]);
         let intent = match intent {
+            // All that speaks of leaving stands in phrases that mean something else.
+            Intent::OptOut | Intent::OptOutLikely
+                if lead < FIRM && self.is_explained(reading) =>
+            {
+                Intent::None
+            }
             Intent::OptOut => intent,
             _ if self.asks_in_one_sentence(reading) => Intent::OptOut,
+            _ if rules::ends_with_stop_word(&self.lexicon, reading) => Intent::OptOutLikely,
+            // Nobody is subscribed by words of leaving, unless they clearly are taken back.
+            Intent::OptIn if self.speaks_of_leaving(reading) && scores[2] - other < FIRM => {
+                Intent::OptOutLikely
+            }
             _ => intent,
         };
         phrase(intent, false).filter(|_| intent != Intent::None).unwrap_or_else(|| {
@@ -223,6 +237,20 @@ impl Detector {
             let matched = if intent == Intent::None { String::new() } else { words(reading, speaks) };
             Found { intent, rule: "model", matched }
         })
+    }
+
+    fn is_explained(&self, reading: &Reading) -> bool {
+        let explains = |at: usize| {
+            let hit = |hit: &lexicon::Hit| hit.intent == Intent::None && (hit.start..hit.end).contains(&at);
+            reading.hits.iter().any(hit)
+        };
+        let speaks = |at: &usize| reading.tags[*at].classes & self.known.leaving != 0;
+        let mut speaking = (0..reading.tags.len()).filter(speaks).peekable();
+        speaking.peek().is_some() && speaking.all(explains)
+    }
+
+    fn speaks_of_leaving(&self, reading: &Reading) -> bool {
+        reading.tags.iter().any(|tag| tag.classes & self.known.leaving != 0)
     }
 
     fn scores(&self, reading: &Reading, from: usize, to: usize) -> Scores {
@@ -245,6 +273,9 @@ impl Detector {
     }
 }
 
+/// The lead of an opt-in that speaks of leaving.
+const FIRM: f32 = 2.5;
+
 /// By how much an intent has to lead, in the model's scores.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
@@ -261,7 +292,7 @@ pub struct Thresholds {
 impl Thresholds {
     /// Chosen on the folds of the training data. A missed opt-out is worse than talk that is
     /// held back, so doubt leans towards likely.
-    pub const CHOSEN: Thresholds = Thresholds { clear: 0.6, caught: 0.0, joins: 0.3, sentence: 2.0 };
+    pub const CHOSEN: Thresholds = Thresholds { clear: 1.5, caught: -0.3, joins: 0.5, sentence: 2.0 };
 
     fn decide(&self, scores: &Scores) -> Intent {
         let [out, likely, joins, help, none] = *scores;

@@ -13,13 +13,16 @@ use super::lexicon::{Classes, Lexicon, Reading};
 use super::Intent;
 
 /// How many buckets features are hashed to.
-pub const BUCKETS: usize = 1 << 16;
+pub const BUCKETS: usize = 1 << 17;
 
 /// How many intents there are.
 pub const INTENTS: usize = Intent::ALL.len();
 
 /// A score for each intent, in the order of [`Intent::ALL`].
 pub type Scores = [f32; INTENTS];
+
+/// The largest weight that is kept, as a part of the largest that was trained.
+const LARGEST: f32 = 0.4;
 
 const MAGIC: &[u8; 8] = b"OPTINT01";
 
@@ -48,12 +51,14 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Rounds trained weights to a byte each.
+    /// Rounds trained weights to half a byte each.
     pub fn quantise(weights: &[[f32; INTENTS]], bias: Scores, trained_on: u64) -> Model {
         let most = weights.iter().flatten().fold(1e-6_f32, |most, weight| most.max(weight.abs()));
-        let scale = most / 127.0;
-        #[expect(clippy::cast_possible_truncation, reason = "the largest is 127")]
-        let weights = weights.iter().map(|row| row.map(|it| (it / scale).round() as i8)).collect();
+        // The few largest are cut off: the many small ones need the steps.
+        let scale = most * LARGEST / 7.0;
+        #[expect(clippy::cast_possible_truncation, reason = "it is held to seven")]
+        let round = |it: f32| (it / scale).round().clamp(-7.0, 7.0) as i8;
+        let weights = weights.iter().map(|row| row.map(round)).collect();
         Model { scale, trained_on, bias, weights }
     }
 
@@ -65,7 +70,7 @@ impl Model {
     pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
         let (magic, bytes) = bytes.split_at_checked(8).ok_or(ModelError::Foreign)?;
         let (head, rows) = bytes.split_at_checked(8 + 4 + 4 * INTENTS).ok_or(ModelError::Foreign)?;
-        if magic != MAGIC || rows.len() != BUCKETS * INTENTS {
+        if magic != MAGIC || rows.len() != BUCKETS * INTENTS / 2 {
             return Err(ModelError::Foreign);
         }
         let float = |at: usize| {
@@ -76,10 +81,10 @@ impl Model {
         let mut trained_on = [0; 8];
         trained_on.copy_from_slice(&head[..8]);
         let mut weights = vec![[0; INTENTS]; BUCKETS].into_boxed_slice();
-        for (row, bytes) in weights.iter_mut().zip(rows.chunks_exact(INTENTS)) {
-            for (weight, &byte) in row.iter_mut().zip(bytes) {
-                *weight = byte.cast_signed();
-            }
+        // Two weights a byte, each seven too large.
+        let halves = rows.iter().flat_map(|byte| [byte & 15, byte >> 4]);
+        for (weight, half) in weights.iter_mut().flatten().zip(halves) {
+            *weight = half.cast_signed() - 7;
         }
         let bias = std::array::from_fn(|at| float(12 + 4 * at));
         Ok(Model { scale: float(8), trained_on: u64::from_le_bytes(trained_on), bias, weights })
@@ -91,7 +96,9 @@ impl Model {
         out.extend(self.trained_on.to_le_bytes());
         out.extend(self.scale.to_le_bytes());
         self.bias.iter().for_each(|it| out.extend(it.to_le_bytes()));
-        out.extend(self.weights.iter().flatten().map(|it| it.cast_unsigned()));
+        let halves: Vec<u8> =
+            self.weights.iter().flatten().map(|it| (it + 7).cast_unsigned()).collect();
+        out.extend(halves.chunks_exact(2).map(|two| two[0] | two[1] << 4));
         out
     }
 
@@ -306,6 +313,60 @@ fn gists(kinds: &Kinds, reading: &Reading, from: usize, to: usize, out: &mut Fea
     }
 }
 
+/// For each verb that matters: whether it is negated, whose it is, and its first object.
+fn frames(kinds: &Kinds, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+    let words = &reading.folded.words()[from..to];
+    let classes = |at: usize| reading.tags[from + at].classes;
+    let asks = u8::from(reading.folded.asks);
+    let mut start = 0;
+    for at in 0..words.len() {
+        if words[at].gap == Gap::Sentence {
+            start = at;
+        }
+        if words[at].quoted {
+            continue;
+        }
+        for (verb, &set) in kinds.verbs.iter().enumerate() {
+            // The first word of several that make one verb.
+            if classes(at) & set == 0 || (at > start && classes(at - 1) & set != 0) {
+                continue;
+            }
+            let end = (at + 1..words.len()).find(|&it| words[it].gap == Gap::Sentence);
+            let end = end.unwrap_or(words.len());
+            let within = |from: usize, to: usize, set: Classes| {
+                u8::from((from.max(start)..to.min(end)).any(|it| classes(it) & set != 0))
+            };
+            let not = within(at.saturating_sub(4), at, kinds.negative);
+            let more = within(at.saturating_sub(4), at + 5, kinds.more);
+            let mine = within(at.saturating_sub(2), at + 3, kinds.me);
+            let after = (at + 1..end).filter(|&it| classes(it) & set == 0);
+            let mut content =
+                after.filter(|&it| classes(it) == 0 || classes(it) & !kinds.small != 0);
+            let object = content.next().map_or(255, |it| {
+                kinds.objects.iter().enumerate().fold(0u8, |bits, (bit, &set)| {
+                    bits | u8::from(classes(it) & set != 0) << bit
+                })
+            });
+            let verb = u8::try_from(verb).unwrap_or(0);
+            out.add(&[b"f", &[verb, not, object]]);
+            out.add(&[b"F", &[verb, not, more, mine, object]]);
+            out.add(&[b"E", &[verb, not, object, asks]]);
+        }
+    }
+}
+
+const VERBS: [&[&str]; 7] =
+    [&["stop"], &["remove"], &["unsub"], &["cancel"], &["send"], &["receive"], &["want"]];
+
+const OBJECTS: [&[&str]; 6] = [
+    &["order"],
+    &["msg"],
+    &["list", "contact"],
+    &["send", "receive"],
+    &["stop", "remove", "unsub", "cancel"],
+    &["bother", "nomore"],
+];
+
 /// Kinds of classes whose meeting says more than each of them.
 const GISTS: [[&[&str]; 8]; 3] = [
         [
@@ -424,7 +485,7 @@ fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "16 bits are left")]
+#[expect(clippy::cast_possible_truncation, reason = "17 bits are left")]
 fn bucket(hash: u64) -> u32 {
-    ((hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 48) as u32
+    ((hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 47) as u32
 }

@@ -20,6 +20,8 @@ pub(super) struct Known {
     ordinary: Classes,
     weak: Classes,
     yes: Classes,
+    /// Words of leaving and refusing.
+    pub(super) leaving: Classes,
     /// What speaks for some intent; it is shown as evidence.
     pub(super) speaks: Classes,
 }
@@ -33,6 +35,9 @@ impl Known {
             ordinary: lexicon.set(&["ordinary"]),
             weak: lexicon.set(&["weak"]),
             yes: lexicon.set(&["yes"]),
+            leaving: lexicon.set(&[
+                "neg", "no", "nomore", "stop", "remove", "unsub", "cancel", "consent", "idiom",
+            ]),
             speaks: lexicon.set(&[
                 "stop", "remove", "unsub", "cancel", "neg", "nomore", "no", "send", "receive",
                 "msg", "list", "contact", "me", "bother", "consent", "threat", "asked", "wrong",
@@ -77,8 +82,9 @@ pub(super) fn alone(lexicon: &Lexicon, known: Known, reading: &Reading) -> Optio
     }
     let agrees = |&at: &usize| reading.tags[at].classes & known.yes != 0;
     if core.iter().all(agrees) {
-        // Nothing, thanks, or yes: the question that it answers is not known.
-        return found(Intent::None, "courtesy", "");
+        // Thanks, or yes: the question that it answers is not known. A picture beside it may say more.
+        let picture = pictures(lexicon, folded).filter(|it| it.intent != Intent::None);
+        return picture.or_else(|| found(Intent::None, "courtesy", ""));
     }
     if core.len() > 12 {
         return None;
@@ -95,6 +101,19 @@ pub(super) fn alone(lexicon: &Lexicon, known: Known, reading: &Reading) -> Optio
         return None;
     }
     beside(lexicon, known, reading, core).or_else(|| misspelled(lexicon, known, reading, core))
+}
+
+/// Whether the last sentence of several is a lone stop word.
+pub(super) fn ends_with_stop_word(lexicon: &Lexicon, reading: &Reading) -> bool {
+    let folded = &reading.folded;
+    let words: Vec<&Word> =
+        folded.words().iter().filter(|word| !word.quoted && !word.emoji).collect();
+    let Some(start) = words.iter().rposition(|word| word.gap == Gap::Sentence) else { return false };
+    if folded.asks || start == 0 || words.len() - start > 3 {
+        return false;
+    }
+    let texts: Vec<&str> = words[start..].iter().map(|word| folded.text(word)).collect();
+    lexicon.lone(&texts.join(" ")) == Some(Intent::OptOut)
 }
 
 fn pictures(lexicon: &Lexicon, folded: &Folded) -> Option<Found> {
