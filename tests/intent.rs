@@ -51,8 +51,20 @@ fn a_lone_stop_word_counts_however_it_is_dressed() {
 #[test]
 fn stop_words_of_nine_languages_are_known() {
     for text in [
-        "baja", "No más", "excluyanme", "sair", "DESCADASTRAR", "stop all", "arrêt", "Abmelden",
-        "disiscrizione", "बंद करो", "band karo", "إلغاء الاشتراك", "kefaya", "berhenti",
+        "baja",
+        "No más",
+        "excluyanme",
+        "sair",
+        "DESCADASTRAR",
+        "stop all",
+        "arrêt",
+        "Abmelden",
+        "disiscrizione",
+        "बंद करो",
+        "band karo",
+        "إلغاء الاشتراك",
+        "kefaya",
+        "berhenti",
     ] {
         assert_eq!(intent(text), Intent::OptOut, "{text:?}");
     }
@@ -61,9 +73,26 @@ fn stop_words_of_nine_languages_are_known() {
 #[test]
 fn no_alone_is_never_clear() {
     for text in [
-        "no", "NO", "No!", "no, gracias", "não", "nao obrigado", "no thanks", "nein", "Nein danke",
-        "non", "non merci", "no grazie", "nahi", "नहीं", "لا", "لا شكرا", "tidak", "gak, makasih",
-        "no no no", "n.o",
+        "no",
+        "NO",
+        "No!",
+        "no, gracias",
+        "não",
+        "nao obrigado",
+        "no thanks",
+        "nein",
+        "Nein danke",
+        "non",
+        "non merci",
+        "no grazie",
+        "nahi",
+        "नहीं",
+        "لا",
+        "لا شكرا",
+        "tidak",
+        "gak, makasih",
+        "no no no",
+        "n.o",
     ] {
         assert_eq!(intent(text), Intent::OptOutLikely, "{text:?}");
     }
@@ -71,7 +100,9 @@ fn no_alone_is_never_clear() {
 
 #[test]
 fn yes_and_courtesies_ask_for_nothing() {
-    for text in ["yes", "sí", "ok", "gracias", "👍", "thank you!", "obrigada", "", "  ", "?!", "\u{200b}"] {
+    for text in
+        ["yes", "sí", "ok", "gracias", "👍", "thank you!", "obrigada", "", "  ", "?!", "\u{200b}"]
+    {
         assert_eq!(intent(text), Intent::None, "{text:?}");
     }
 }
@@ -115,8 +146,9 @@ fn a_customers_words_add_and_never_replace() {
 fn any_text_is_answered_and_a_long_one_is_read_at_both_ends() {
     let mut random = Random::of_test("intent");
     let parts = [
-        "stop", "q", " ", "  ", "\n", "\"", "'", "«", "»", ">", "\u{200d}", "🛑", "🇲🇽", "é", "e\u{301}",
-        "ا", "بند", "न", "्", "𝔖", "ﷺ", "ⓠ", "\u{0}", "7", "@", "$", ".", "no", "me", "’", "\u{202e}",
+        "stop", "q", " ", "  ", "\n", "\"", "'", "«", "»", ">", "\u{200d}", "🛑", "🇲🇽", "é",
+        "e\u{301}", "ا", "بند", "न", "्", "𝔖", "ﷺ", "ⓠ", "\u{0}", "7", "@", "$", ".", "no", "me",
+        "’", "\u{202e}",
     ];
     for round in 0..3000 {
         let count = random.below(60);
@@ -189,7 +221,11 @@ fn the_scores_on_unseen_messages_do_not_get_worse() {
     };
     let caught = [Intent::OptOut, Intent::OptOutLikely];
     assert!(share(Intent::OptOut, &caught) >= FLOOR, "{}", share(Intent::OptOut, &caught));
-    assert!(share(Intent::None, &[Intent::OptOut]) <= FALSE_CEILING, "{}", share(Intent::None, &[Intent::OptOut]));
+    assert!(
+        share(Intent::None, &[Intent::OptOut]) <= FALSE_CEILING,
+        "{}",
+        share(Intent::None, &[Intent::OptOut])
+    );
     assert!(share(Intent::None, &caught) <= CAUGHT_CEILING, "{}", share(Intent::None, &caught));
 }
 

@@ -136,7 +136,8 @@ impl Folder {
             } else if is_apostrophe(c) {
                 let next = chars.peek().copied().is_some_and(is_letter);
                 self.apostrophe(c, next);
-            } else if (c == '@' || c == '$') && self.start.is_some() != chars.peek().copied().is_some_and(is_letter)
+            } else if (c == '@' || c == '$')
+                && self.start.is_some() != chars.peek().copied().is_some_and(is_letter)
             {
                 self.other(c);
             } else if c == '@' || c == '$' {
@@ -224,15 +225,18 @@ impl Folder {
                 self.quoted_line = false;
             }
             '>' if self.line_start => self.quoted_line = true,
-            '.' | '!' | '?' | '…' | ';' | '।' | '॥' | '؟' | '۔' | '。' | '！' | '？' | '‼' | '⁉'
-            | '‽' | '¡' | '¿' => {
+            '.' | '!' | '?' | '…' | ';' | '।' | '॥' | '؟' | '۔' | '。' | '！' | '？' | '‼'
+            | '⁉' | '‽' | '¡' | '¿' => {
                 self.asks = matches!(c, '?' | '؟' | '？') || (self.asks && c != '.');
                 self.widen(Gap::Sentence);
             }
-            ',' | ':' | '،' | '؛' | '(' | ')' | '[' | ']' | '—' | '–' | '→' | '/' | '|' | '+' | '=' => {
+            ',' | ':' | '،' | '؛' | '(' | ')' | '[' | ']' | '—' | '–' | '→' | '/' | '|' | '+'
+            | '=' => {
                 self.widen(Gap::Comma);
             }
-            '"' | '“' | '”' | '„' | '«' | '»' | '‹' | '›' | '‟' | '「' | '」' => self.quote_mark(c),
+            '"' | '“' | '”' | '„' | '«' | '»' | '‹' | '›' | '‟' | '「' | '」' => {
+                self.quote_mark(c)
+            }
             c if c.is_whitespace() => {
                 self.gap = match self.gap {
                     Gap::Joint => Gap::Blank,
@@ -332,7 +336,9 @@ fn join_letters(folded: &Folded) -> Folded {
         words.get(at).is_some_and(|word| {
             let mut letters = folded.text(word).chars().filter(|&c| !is_vowel_sign(c));
             // A vowel sign may stand apart from its letter.
-            !word.emoji && letters.next().is_none_or(char::is_alphabetic) && letters.next().is_none()
+            !word.emoji
+                && letters.next().is_none_or(char::is_alphabetic)
+                && letters.next().is_none()
         })
     };
     let mut at = 0;
@@ -340,7 +346,8 @@ fn join_letters(folded: &Folded) -> Folded {
         let mut run = at;
         if single(at) {
             run = at + 1;
-            while single(run) && words[run].gap != Gap::Wide && words[run].gap == words[at + 1].gap {
+            while single(run) && words[run].gap != Gap::Wide && words[run].gap == words[at + 1].gap
+            {
                 run += 1;
             }
         }
@@ -441,7 +448,26 @@ fn mail_line(folded: &Folded) -> usize {
             words.get(at + offset).is_some_and(|word| list.contains(&folded.text(word)))
         };
         let has = |list: &[&str]| (1..7).any(|offset| is(offset, list));
-        let sent = is(0, &["sent", "enviado", "envoye", "inviato", "gesendet", "dikirim", "von", "get", "obtener", "obter", "mera", "مرسل", "ارسلت", "تم", "मेरे"]);
+        let sent = is(
+            0,
+            &[
+                "sent",
+                "enviado",
+                "envoye",
+                "inviato",
+                "gesendet",
+                "dikirim",
+                "von",
+                "get",
+                "obtener",
+                "obter",
+                "mera",
+                "مرسل",
+                "ارسلت",
+                "تم",
+                "मेरे",
+            ],
+        );
         if sent && has(DEVICES) {
             return at;
         }
@@ -450,9 +476,34 @@ fn mail_line(folded: &Folded) -> usize {
 }
 
 const DEVICES: &[&str] = &[
-    "iphone", "ipad", "android", "outlook", "samsung", "galaxy", "huawei", "xiaomi", "yahoo",
-    "gmail", "ios", "blackberry", "motorola", "dispositivo", "smartphone", "handy", "mobile",
-    "movil", "celular", "telefono", "phone", "mail", "hp", "redmi", "oppo", "vivo", "الايفون", "ايفون",
+    "iphone",
+    "ipad",
+    "android",
+    "outlook",
+    "samsung",
+    "galaxy",
+    "huawei",
+    "xiaomi",
+    "yahoo",
+    "gmail",
+    "ios",
+    "blackberry",
+    "motorola",
+    "dispositivo",
+    "smartphone",
+    "handy",
+    "mobile",
+    "movil",
+    "celular",
+    "telefono",
+    "phone",
+    "mail",
+    "hp",
+    "redmi",
+    "oppo",
+    "vivo",
+    "الايفون",
+    "ايفون",
 ];
 
 /// What stands before an apostrophe that parts two words.

@@ -407,20 +407,30 @@ impl Lexicon {
         let mut masked = vec![false; tags.len()];
         let scan = Scan { lexicon: self, folded: &folded };
         // Compound words first, then what says that nothing is meant, then the rest.
-        scan.all(&mut tags, &masked, |gives| matches!(gives, Gives::Class(_)), |tags, hit| {
-            if let Gives::Class(bit) = self.patterns[hit.0 as usize].gives {
-                let tag = Tag {
-                    classes: 1 << bit,
-                    languages: self.patterns[hit.0 as usize].language,
-                };
-                tags[hit.1..hit.2].iter_mut().for_each(|it| it.add(tag));
-            }
-        });
+        scan.all(
+            &mut tags,
+            &masked,
+            |gives| matches!(gives, Gives::Class(_)),
+            |tags, hit| {
+                if let Gives::Class(bit) = self.patterns[hit.0 as usize].gives {
+                    let tag = Tag {
+                        classes: 1 << bit,
+                        languages: self.patterns[hit.0 as usize].language,
+                    };
+                    tags[hit.1..hit.2].iter_mut().for_each(|it| it.add(tag));
+                }
+            },
+        );
         let none = Gives::Phrase(Intent::None);
-        scan.all(&mut tags, &masked.clone(), |gives| gives == none, |_, (pattern, start, end)| {
-            masked[start..end].fill(true);
-            hits.push(self.hit(pattern, Intent::None, start, end));
-        });
+        scan.all(
+            &mut tags,
+            &masked.clone(),
+            |gives| gives == none,
+            |_, (pattern, start, end)| {
+                masked[start..end].fill(true);
+                hits.push(self.hit(pattern, Intent::None, start, end));
+            },
+        );
         let phrase = |gives| matches!(gives, Gives::Phrase(intent) if intent != Intent::None);
         scan.all(&mut tags, &masked, phrase, |_, (pattern, start, end)| {
             if let Gives::Phrase(intent) = self.patterns[pattern as usize].gives {
@@ -548,13 +558,20 @@ impl Scan<'_> {
     }
 
     /// The word after the last of a pattern that begins at a word.
-    fn matches(&self, pattern: &Pattern, at: usize, tags: &[Tag], masked: &[bool]) -> Option<usize> {
+    fn matches(
+        &self,
+        pattern: &Pattern,
+        at: usize,
+        tags: &[Tag],
+        masked: &[bool],
+    ) -> Option<usize> {
         let words = self.folded.words();
         if pattern.at_start && at > 0 && words[at].gap < Gap::Comma {
             return None;
         }
         let end = self.rest(&pattern.elements[1..], at + 1, tags, masked)?;
-        if pattern.at_end && words.get(end).is_some_and(|word| word.gap < Gap::Comma && !word.emoji) {
+        if pattern.at_end && words.get(end).is_some_and(|word| word.gap < Gap::Comma && !word.emoji)
+        {
             return None;
         }
         if pattern.unless != 0 {
@@ -570,7 +587,13 @@ impl Scan<'_> {
         Some(end)
     }
 
-    fn rest(&self, elements: &[Element], at: usize, tags: &[Tag], masked: &[bool]) -> Option<usize> {
+    fn rest(
+        &self,
+        elements: &[Element],
+        at: usize,
+        tags: &[Tag],
+        masked: &[bool],
+    ) -> Option<usize> {
         let Some((element, others)) = elements.split_first() else { return Some(at) };
         let words = self.folded.words();
         for next in at..words.len().min(at + element.gap + 1) {

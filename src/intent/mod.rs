@@ -20,9 +20,9 @@
 //! ```
 
 pub mod fold;
+mod fuzzy;
 pub mod lexicon;
 pub mod model;
-mod fuzzy;
 mod rules;
 
 use std::fmt;
@@ -219,7 +219,7 @@ impl Detector {
         let intent = match intent {
             // All that speaks of leaving stands in phrases that mean something else.
             Intent::OptOut | Intent::OptOutLikely
-                if lead < FIRM && self.is_explained(reading) =>
+                if lead < EXPLAINED && self.is_explained(reading) =>
             {
                 Intent::None
             }
@@ -234,14 +234,17 @@ impl Detector {
         };
         phrase(intent, false).filter(|_| intent != Intent::None).unwrap_or_else(|| {
             let speaks = |at: usize| reading.tags[at].classes & self.known.speaks != 0;
-            let matched = if intent == Intent::None { String::new() } else { words(reading, speaks) };
+            let matched =
+                if intent == Intent::None { String::new() } else { words(reading, speaks) };
             Found { intent, rule: "model", matched }
         })
     }
 
     fn is_explained(&self, reading: &Reading) -> bool {
         let explains = |at: usize| {
-            let hit = |hit: &lexicon::Hit| hit.intent == Intent::None && (hit.start..hit.end).contains(&at);
+            let hit = |hit: &lexicon::Hit| {
+                hit.intent == Intent::None && (hit.start..hit.end).contains(&at)
+            };
             reading.hits.iter().any(hit)
         };
         let speaks = |at: &usize| reading.tags[*at].classes & self.known.leaving != 0;
@@ -260,7 +263,8 @@ impl Detector {
     /// A clear request anywhere wins, whatever else a long message holds.
     fn asks_in_one_sentence(&self, reading: &Reading) -> bool {
         let all = reading.folded.words();
-        let starts: Vec<usize> = (0..all.len()).filter(|&at| all[at].gap == Gap::Sentence).collect();
+        let starts: Vec<usize> =
+            (0..all.len()).filter(|&at| all[at].gap == Gap::Sentence).collect();
         if starts.len() < 2 {
             return false;
         }
@@ -274,7 +278,10 @@ impl Detector {
 }
 
 /// The lead of an opt-in that speaks of leaving.
-const FIRM: f32 = 2.5;
+const FIRM: f32 = 1.2;
+
+/// The lead of an opt-out whose words of leaving all stand in phrases that mean something else.
+const EXPLAINED: f32 = 4.0;
 
 /// By how much an intent has to lead, in the model's scores.
 #[derive(Clone, Copy, Debug)]
@@ -292,7 +299,8 @@ pub struct Thresholds {
 impl Thresholds {
     /// Chosen on the folds of the training data. A missed opt-out is worse than talk that is
     /// held back, so doubt leans towards likely.
-    pub const CHOSEN: Thresholds = Thresholds { clear: 1.5, caught: -0.3, joins: 0.5, sentence: 2.0 };
+    pub const CHOSEN: Thresholds =
+        Thresholds { clear: 1.5, caught: -0.3, joins: 0.5, sentence: 2.0 };
 
     fn decide(&self, scores: &Scores) -> Intent {
         let [out, likely, joins, help, none] = *scores;

@@ -8,9 +8,9 @@
 //! Leaves to others what scores are enough (`rules`), and where the weights come from (a program
 //! of its own trains them; the file says from which data).
 
+use super::Intent;
 use super::fold::Gap;
 use super::lexicon::{Classes, Lexicon, Reading};
-use super::Intent;
 
 /// How many buckets features are hashed to.
 pub const BUCKETS: usize = 1 << 17;
@@ -69,7 +69,8 @@ impl Model {
     /// Refuses anything but what [`Model::to_bytes`] wrote.
     pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
         let (magic, bytes) = bytes.split_at_checked(8).ok_or(ModelError::Foreign)?;
-        let (head, rows) = bytes.split_at_checked(8 + 4 + 4 * INTENTS).ok_or(ModelError::Foreign)?;
+        let (head, rows) =
+            bytes.split_at_checked(8 + 4 + 4 * INTENTS).ok_or(ModelError::Foreign)?;
         if magic != MAGIC || rows.len() != BUCKETS * INTENTS / 2 {
             return Err(ModelError::Foreign);
         }
@@ -342,11 +343,12 @@ fn frames(kinds: &Kinds, reading: &Reading, from: usize, to: usize, out: &mut Fe
             let after = (at + 1..end).filter(|&it| classes(it) & set == 0);
             let mut content =
                 after.filter(|&it| classes(it) == 0 || classes(it) & !kinds.small != 0);
-            let object = content.next().map_or(255, |it| {
-                kinds.objects.iter().enumerate().fold(0u8, |bits, (bit, &set)| {
-                    bits | u8::from(classes(it) & set != 0) << bit
-                })
-            });
+            let object =
+                content.next().map_or(255, |it| {
+                    kinds.objects.iter().enumerate().fold(0u8, |bits, (bit, &set)| {
+                        bits | u8::from(classes(it) & set != 0) << bit
+                    })
+                });
             let verb = u8::try_from(verb).unwrap_or(0);
             out.add(&[b"f", &[verb, not, object]]);
             out.add(&[b"F", &[verb, not, more, mine, object]]);
@@ -369,40 +371,46 @@ const OBJECTS: [&[&str]; 6] = [
 
 /// Kinds of classes whose meeting says more than each of them.
 const GISTS: [[&[&str]; 8]; 3] = [
-        [
-            &["stop", "remove", "unsub", "cancel"],
-            &["msg", "list", "contact"],
-            &["order"],
-            &["neg", "nomore", "no"],
-            &["me"],
-            &["send", "receive"],
-            &["bother", "consent", "threat", "asked", "idiom", "law", "cond"],
-            &["join", "back", "helpw", "who", "how"],
-        ],
-        [
-            &["idiom", "bother", "insult"],
-            &["law", "consent"],
-            &["cond", "threat"],
-            &["pref", "less"],
-            &["wrong", "person"],
-            &["msg", "list", "contact", "send", "receive", "channel"],
-            &["order", "talk", "digits"],
-            &["neg", "nomore", "no", "stop", "remove", "unsub", "cancel"],
-        ],
-        [
-            &["stop", "remove", "unsub", "cancel", "bother", "consent", "asked"],
-            &["msg", "list", "contact", "send", "receive"],
-            &["order", "digits"],
-            &["talk", "yes"],
-            &["keep", "like", "interest"],
-            &["person"],
-            &["neg", "nomore", "no"],
-            &["channel"],
-        ],
+    [
+        &["stop", "remove", "unsub", "cancel"],
+        &["msg", "list", "contact"],
+        &["order"],
+        &["neg", "nomore", "no"],
+        &["me"],
+        &["send", "receive"],
+        &["bother", "consent", "threat", "asked", "idiom", "law", "cond"],
+        &["join", "back", "helpw", "who", "how"],
+    ],
+    [
+        &["idiom", "bother", "insult"],
+        &["law", "consent"],
+        &["cond", "threat"],
+        &["pref", "less"],
+        &["wrong", "person"],
+        &["msg", "list", "contact", "send", "receive", "channel"],
+        &["order", "talk", "digits"],
+        &["neg", "nomore", "no", "stop", "remove", "unsub", "cancel"],
+    ],
+    [
+        &["stop", "remove", "unsub", "cancel", "bother", "consent", "asked"],
+        &["msg", "list", "contact", "send", "receive"],
+        &["order", "digits"],
+        &["talk", "yes"],
+        &["keep", "like", "interest"],
+        &["person"],
+        &["neg", "nomore", "no"],
+        &["channel"],
+    ],
 ];
 
 /// Sentences that are a lone word.
-fn lone_sentences(lexicon: &Lexicon, reading: &Reading, from: usize, to: usize, out: &mut Features) {
+fn lone_sentences(
+    lexicon: &Lexicon,
+    reading: &Reading,
+    from: usize,
+    to: usize,
+    out: &mut Features,
+) {
     let words = &reading.folded.words()[from..to];
     let ends = |at: usize| at == words.len() || words[at].gap == Gap::Sentence;
     let mut start = 0;
@@ -485,7 +493,6 @@ fn step(hash: u64, byte: u8) -> u64 {
     (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "17 bits are left")]
 fn bucket(hash: u64) -> u32 {
     ((hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 47) as u32
 }

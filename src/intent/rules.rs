@@ -108,7 +108,9 @@ pub(super) fn ends_with_stop_word(lexicon: &Lexicon, reading: &Reading) -> bool 
     let folded = &reading.folded;
     let words: Vec<&Word> =
         folded.words().iter().filter(|word| !word.quoted && !word.emoji).collect();
-    let Some(start) = words.iter().rposition(|word| word.gap == Gap::Sentence) else { return false };
+    let Some(start) = words.iter().rposition(|word| word.gap == Gap::Sentence) else {
+        return false;
+    };
     if folded.asks || start == 0 || words.len() - start > 3 {
         return false;
     }
@@ -117,10 +119,12 @@ pub(super) fn ends_with_stop_word(lexicon: &Lexicon, reading: &Reading) -> bool 
 }
 
 fn pictures(lexicon: &Lexicon, folded: &Folded) -> Option<Found> {
-    let meanings = || folded.words().iter().filter_map(|word| {
-        let text = folded.text(word);
-        lexicon.lone(text).map(|intent| (intent, text))
-    });
+    let meanings = || {
+        folded.words().iter().filter_map(|word| {
+            let text = folded.text(word);
+            lexicon.lone(text).map(|intent| (intent, text))
+        })
+    };
     let (intent, text) = meanings()
         .find(|&(intent, _)| intent == Intent::OptOut)
         .or_else(|| meanings().find(|&(intent, _)| intent == Intent::OptOutLikely))
@@ -132,7 +136,9 @@ fn pictures(lexicon: &Lexicon, folded: &Folded) -> Option<Found> {
 fn once<'a>(folded: &Folded, core: &'a [usize]) -> &'a [usize] {
     let text = |at: usize| folded.text(&folded.words()[core[at]]);
     for period in 1..=core.len() / 2 {
-        if core.len().is_multiple_of(period) && (period..core.len()).all(|at| text(at) == text(at - period)) {
+        if core.len().is_multiple_of(period)
+            && (period..core.len()).all(|at| text(at) == text(at - period))
+        {
             return &core[..period];
         }
     }
@@ -226,9 +232,8 @@ fn beside(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]) ->
                 _ => continue,
             };
             let others = || core[..start].iter().chain(&core[start + length..]);
-            let digits = |at: usize| {
-                folded.text(&folded.words()[at]).bytes().all(|b| b.is_ascii_digit())
-            };
+            let digits =
+                |at: usize| folded.text(&folded.words()[at]).bytes().all(|b| b.is_ascii_digit());
             if !others().all(|&at| reading.tags[at].classes & known.beside != 0 || digits(at)) {
                 continue;
             }

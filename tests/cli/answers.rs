@@ -210,7 +210,8 @@ fn detect_writes_a_line_for_each_message() {
         ran.exits(0).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let intents: Vec<&str> = answers.iter().filter_map(|it| it["intent"].as_str()).collect();
     assert_eq!(intents, ["opt_out", "opt_out_likely", "none", "none", "opt_out", "opt_out"]);
-    let first = json!({"intent": "opt_out", "language": null, "matched": "quit", "rule": "lone_word"});
+    let first =
+        json!({"intent": "opt_out", "language": null, "matched": "quit", "rule": "lone_word"});
     let keys = |value: &Value| -> Vec<String> {
         value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
     };

@@ -244,7 +244,8 @@ fn softmax(scores: &Scores) -> Scores {
 
 fn shuffle(order: &mut [usize], random: &mut u64) {
     for at in (1..order.len()).rev() {
-        *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let other = usize::try_from(*random >> 33).unwrap_or(0) % (at + 1);
         order.swap(at, other);
     }
@@ -358,7 +359,8 @@ fn place(intent: Intent) -> usize {
     Intent::ALL.iter().position(|&it| it == intent).unwrap_or(0)
 }
 
-const HEAD: &str = "                rows  recall  strict   false  caught  precis  likely  opt_in    help harm";
+const HEAD: &str =
+    "                rows  recall  strict   false  caught  precis  likely  opt_in    help harm";
 
 fn report(rows: &[Row], answers: &[Answer], errors: bool) {
     let mut tallies: BTreeMap<String, Tally> = BTreeMap::new();
