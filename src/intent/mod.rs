@@ -300,7 +300,7 @@ impl Thresholds {
     /// Chosen on the folds of the training data. A missed opt-out is worse than talk that is
     /// held back, so doubt leans towards likely.
     pub const CHOSEN: Thresholds =
-        Thresholds { clear: 1.5, caught: -0.3, joins: 0.5, sentence: 2.0 };
+        Thresholds { clear: 1.5, caught: -0.5, joins: 0.5, sentence: 2.0 };
 
     fn decide(&self, scores: &Scores) -> Intent {
         let [out, likely, joins, help, none] = *scores;

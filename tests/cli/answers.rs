@@ -203,7 +203,7 @@ fn detect_writes_a_line_for_each_message() {
     let place = Place::empty();
     let ran = run(place.bare().args(["detect", "Quit!", "thanks"]), b"");
     assert_eq!(ran.exits(0), "opt_out\tlone_word: quit\nnone\tcourtesy\n");
-    let lines = "quit\\n\\nSent from my iPhone\r\n{\"text\": \"no\\n\\nthanks\"}\n\n{not json\n\
+    let lines = "quit\\n\\nSent from my iPhone\r\n{\"text\": \"no\\n\\nthanks\"}\n\n{thanks\n\
         {\"preference\": \"stop\"}\n{\"button\": \"Unsubscribe\", \"text\": \"hi\"}\n";
     let ran = run(place.bare().args(["detect", "--json"]), lines.as_bytes());
     let answers: Vec<Value> =
