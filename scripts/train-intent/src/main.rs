@@ -1,4 +1,4 @@
-//! Trains the weights of the intent model and scores detectors on labelled messages.
+//! Trains the weights of the intent model, and tells how well it reads what it was not trained on.
 //!
 //! ```text
 //! train-intent train                 data/intent/*.tsv -> data/intent/weights.bin
@@ -7,8 +7,6 @@
 //!                                    that was trained on the other four
 //! train-intent phrases               how often each phrase of the lexicon is right
 //! train-intent words                 the words of the training data that have no class
-//! train-intent score FILE... [--errors]
-//!                                    any labelled file, read with the weights as they are
 //! ```
 //!
 //! The same data gives the same bytes: order and start are fixed, and nothing is drawn at random
@@ -33,7 +31,6 @@ const DECAY: f32 = 1e-4;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let errors = arguments.iter().any(|it| it == "--errors");
-    let files = || arguments.iter().skip(1).filter(|it| !it.starts_with("--")).map(PathBuf::from);
     match arguments.first().map(String::as_str) {
         Some("train") => train_all(),
         Some("cross") => {
@@ -42,17 +39,7 @@ fn main() -> Result<(), Failure> {
         }
         Some("phrases") => phrases(),
         Some("words") => words(),
-        Some("score") => {
-            let weights = std::fs::read("data/intent/weights.bin")?;
-            let detector = Detector::new(lexicon()?, Model::from_bytes(&weights)?);
-            let mut rows = Vec::new();
-            for file in files() {
-                rows.extend(read(&file)?);
-            }
-            report(&rows, &answers(&detector, &rows), errors);
-            Ok(())
-        }
-        _ => Err("train, cross or score".into()),
+        _ => Err("train, cross, phrases or words".into()),
     }
 }
 
@@ -332,10 +319,6 @@ struct Answer {
 fn answer(detector: &Detector, row: &Row) -> Answer {
     let verdict = detector.read(&row.text);
     Answer { intent: verdict.intent, rule: verdict.rule, matched: verdict.matched }
-}
-
-fn answers(detector: &Detector, rows: &[Row]) -> Vec<Answer> {
-    rows.iter().map(|row| answer(detector, row)).collect()
 }
 
 /// Counts of one language or kind.
