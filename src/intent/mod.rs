@@ -125,10 +125,8 @@ pub struct Detector {
 }
 
 static BUILT_IN: LazyLock<Detector> = LazyLock::new(|| {
-    let lexicon = Lexicon::built_in().unwrap_or_default();
-    let model = Model::from_bytes(WEIGHTS).unwrap_or_else(|_| {
-        Model::quantise(&vec![[0.0; model::INTENTS]; model::BUCKETS], [0.0; model::INTENTS], 0)
-    });
+    let lexicon = Lexicon::built_in().expect("the lexicon that comes with the program is sound");
+    let model = Model::from_bytes(WEIGHTS).expect("so are the weights");
     Detector::new(lexicon, model)
 });
 
