@@ -72,6 +72,7 @@
 //! - [`table`]: files of records; knows nothing of phones.
 //! - [`scrub`]: the parallel filter, recipients in, verdicts and rows out.
 //! - [`exchange`]: import and export of lists.
+//! - `server` (feature `server`): the same over HTTP, and the keys of those who ask.
 
 pub mod disk;
 pub mod event;
@@ -81,6 +82,8 @@ pub mod number;
 pub mod policy;
 pub mod query;
 pub mod scrub;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod snapshot;
 pub mod store;
 pub mod table;

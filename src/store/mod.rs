@@ -21,7 +21,7 @@ mod filter;
 mod generation;
 mod ids;
 mod init;
-mod layout;
+pub(crate) mod layout;
 mod linked;
 mod manifest;
 mod past;
