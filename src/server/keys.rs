@@ -356,7 +356,7 @@ fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
 }
 
 fn check(body: &str) -> String {
-    let sum = xxh3_64(body.as_bytes()).to_be_bytes();
+    let sum = xxh3_64(body.as_bytes()).to_le_bytes();
     base32(&sum)[..CHECK_CHARS].to_owned()
 }
 

@@ -131,7 +131,7 @@ struct Items<T> {
 #[expect(dead_code, reason = "it describes what is read by hand, with better refusals")]
 pub(super) enum OptOuts {
     /// One.
-    One(OptOut),
+    One(Box<OptOut>),
     /// Several.
     Many {
         /// Up to 10,000.
@@ -145,7 +145,7 @@ pub(super) enum OptOuts {
 #[expect(dead_code, reason = "it describes what is read by hand, with better refusals")]
 pub(super) enum Resubscribes {
     /// One.
-    One(Resubscribe),
+    One(Box<Resubscribe>),
     /// Several.
     Many {
         /// Up to 10,000.
