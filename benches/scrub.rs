@@ -53,8 +53,8 @@ impl SuppressionSet for Bits {
         Ok(())
     }
 
-    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Self::Error> {
-        Ok(None)
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Self::Error> {
+        Ok(vec![None; ids.len()])
     }
 
     fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Self::Error> {

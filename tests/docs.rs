@@ -57,6 +57,7 @@ fn the_constants_are_those_of_the_code() {
         ("number::Folding::VERSION", Folding::VERSION.to_string()),
         ("store::TEXT_BYTES_MAX", TEXT_BYTES_MAX.to_string()),
         ("store::Bulk::ROWS_MAX", Bulk::ROWS_MAX.to_string()),
+        ("store::Bulk::PLAIN_ROWS_MAX", Bulk::PLAIN_ROWS_MAX.to_string()),
     ]);
     let rows = rows("Constants");
     let told: BTreeMap<&str, String> = rows[1..]

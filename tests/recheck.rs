@@ -39,8 +39,8 @@ impl SuppressionSet for Set {
         self.opted_out.judge_batch(keys, rulings)
     }
 
-    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, Infallible> {
-        Ok(self.ids.get(id).copied())
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Infallible> {
+        Ok(ids.iter().map(|&id| self.ids.get(id).copied()).collect())
     }
 
     fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {

@@ -420,8 +420,8 @@ impl SuppressionSet for Broken {
         }
     }
 
-    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Self::Error> {
-        Ok(None)
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Self::Error> {
+        Ok(vec![None; ids.len()])
     }
 
     fn origin(&self, _: SubscriberKey, _: Ruling) -> io::Result<Option<Origin>> {

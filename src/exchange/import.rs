@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use foldhash::fast::RandomState;
 use rayon::prelude::*;
 use serde::Serialize;
 
 use super::labels::{Gathered, LabelList, Labels};
 use crate::event::{Action, Details, Event};
 use crate::journal::Spelling;
-use crate::number::{Address, BusinessId, Number, NumberReader, Reason, Region, SubscriberKey};
+use crate::number::{
+    Address, BusinessId, Number, NumberReader, Reason, Recipient, Region, SubscriberKey,
+};
 use crate::policy::{Claims, Fact};
 use crate::scrub::{Input, Progress, ScrubError};
 use crate::store::{
-    Bulk, NewEvent, Outcome, Reader, StoreError, TEXT_BYTES_MAX, WriteError, Writer, fact_of,
+    Bulk, Effect, NewEvent, Outcome, PlainRow, Reader, StoreError, TEXT_BYTES_MAX, WriteError,
+    Writer, fact_of,
 };
 use crate::table::{Block, ColumnChoice, ReadOptions, Record, Shape, Table, TableError};
 use crate::time::{Timestamp, Zone};
@@ -225,7 +229,7 @@ pub struct DryRun {
 /// Who would be opted out by the rows so far.
 #[derive(Debug, Default)]
 struct WouldBe {
-    keys: HashSet<SubscriberKey>,
+    keys: HashSet<SubscriberKey, RandomState>,
     /// Ids that no event is about.
     ids: HashSet<Address>,
 }
@@ -236,12 +240,55 @@ impl DryRun {
         DryRun { reader, would_be: Mutex::default() }
     }
 
-    /// Whether an opt-out says nothing beside those that stand.
-    fn says_nothing(&self, key: SubscriberKey, details: &Details) -> Result<bool, ImportError> {
+    /// How many of the rows would opt somebody out of more than he is, and how many not.
+    fn count(
+        &self,
+        bulk: &Bulk,
+        details: &Details,
+        received_at: Timestamp,
+    ) -> Result<(u64, u64), ImportError> {
+        const PIECE_ROWS: usize = 1 << 14;
+        const ROWS: usize = PIECE_ROWS << 6;
+        let mut rows = bulk.rows().peekable();
+        let mut added = 0;
+        while rows.peek().is_some() {
+            let rows: Vec<(Address, Timestamp)> = rows.by_ref().take(ROWS).collect();
+            let effects = rows.par_chunks(PIECE_ROWS).map(|rows| self.effects(rows, details));
+            let effects = effects.collect::<Result<Vec<_>, ImportError>>()?;
+            for ((address, at), (key, effect)) in rows.into_iter().zip(effects.concat()) {
+                let adds = match (key, effect) {
+                    (_, Effect::Nothing) => false,
+                    (Some(key), Effect::First) => self.would_be().keys.insert(key),
+                    _ => self.would_add(address, details, at, received_at)?,
+                };
+                added += u64::from(adds);
+            }
+        }
+        Ok((added, bulk.len() as u64 - added))
+    }
+
+    /// The key of each row, and what its opt-out would do.
+    fn effects(
+        &self,
+        rows: &[(Address, Timestamp)],
+        details: &Details,
+    ) -> Result<Vec<(Option<SubscriberKey>, Effect)>, ImportError> {
+        let keys = rows.iter().map(|(address, _)| self.reader.key_of(address));
+        let keys: Vec<Option<SubscriberKey>> = keys.collect::<Result<_, StoreError>>()?;
         let now = Timestamp::default();
-        let Ok(opt_out) = Fact::new(details, 0, now, now) else { return Ok(false) };
-        let claims = self.reader.claims(key)?;
-        Ok(claims.with(opt_out.claim()) == claims)
+        let Ok(opt_out) = Fact::new(details, 0, now, now) else {
+            return Ok(keys.into_iter().map(|key| (key, Effect::Unclear)).collect());
+        };
+        let known: Vec<SubscriberKey> = keys.iter().flatten().copied().collect();
+        let mut effects = self.reader.effects(&opt_out, &known)?.into_iter();
+        let effect = |key: Option<SubscriberKey>| {
+            (key, key.and_then(|_| effects.next()).unwrap_or(Effect::Unclear))
+        };
+        Ok(keys.into_iter().map(effect).collect())
+    }
+
+    fn would_be(&self) -> MutexGuard<'_, WouldBe> {
+        self.would_be.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether one more opt-out would opt somebody out of more than he is.
@@ -252,17 +299,18 @@ impl DryRun {
         occurred_at: Timestamp,
         received_at: Timestamp,
     ) -> Result<bool, ImportError> {
-        let Some(key) = self.reader.key_of(&address)? else {
-            let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
-            return Ok(would_be.ids.insert(address));
+        let (key, effect) = self.effects(&[(address.clone(), occurred_at)], details)?[0];
+        let Some(key) = key else {
+            return Ok(self.would_be().ids.insert(address));
         };
-        let counts = match self.reader.standing(key)? {
-            None => true,
-            Some(standing) if standing.opted_out && self.says_nothing(key, details)? => false,
-            Some(_) => would_count(&self.reader.history(key)?, details, occurred_at, received_at),
+        let counts = match effect {
+            Effect::First => true,
+            Effect::Nothing => false,
+            Effect::Unclear => {
+                would_count(&self.reader.history(key)?, details, occurred_at, received_at)
+            }
         };
-        let mut would_be = self.would_be.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(counts && would_be.keys.insert(key))
+        Ok(counts && self.would_be().keys.insert(key))
     }
 }
 
@@ -313,7 +361,10 @@ struct ReadRows {
     blank: u64,
     unreadable_times: u64,
     doubtful: u64,
-    /// Rows with one number.
+    /// Rows that say nothing but a number, and their moment: that of all rows without one.
+    plain: Vec<PlainRow>,
+    plain_at: Timestamp,
+    /// Other rows with one number.
     single: Vec<Single>,
     texts: String,
     /// Rows with an id without a number, and their labels.
@@ -343,6 +394,32 @@ enum Written {
     Digits,
     /// Otherwise: where that stands in the texts.
     Text(Range<u32>),
+}
+
+impl ReadRows {
+    /// Adds a row with one number, which is written as in the cell.
+    fn push(&mut self, recipient: Recipient, cell: &[u8], occurred_at: Timestamp, labels: usize) {
+        let Recipient { number, key, .. } = recipient;
+        let spelling = Spelling::plain(number, cell);
+        if let (Some(spelling), 0) = (spelling, labels)
+            && occurred_at == self.plain_at
+            && let Some(row) = PlainRow::of(number, key, spelling)
+        {
+            return self.plain.push(row);
+        }
+        let written = match spelling {
+            Some(Spelling::Plus) => Written::Plus,
+            Some(Spelling::Digits) => Written::Digits,
+            Some(Spelling::Text(_)) | None => {
+                // A block has far fewer bytes than these can count.
+                let begin = self.texts.len() as u32;
+                push_text(&mut self.texts, cell);
+                Written::Text(begin..self.texts.len() as u32)
+            }
+        };
+        let labels = labels as u32;
+        self.single.push(Single { number, key, occurred_at, written, labels });
+    }
 }
 
 impl<'a> CellReader<'a> {
@@ -391,7 +468,7 @@ impl<'a> CellReader<'a> {
     }
 
     fn read(&self, block: &Block) -> ReadRows {
-        let mut out = ReadRows::default();
+        let mut out = ReadRows { plain_at: self.options.occurred_at, ..ReadRows::default() };
         let mut scratch = Vec::new();
         for record in block.records() {
             out.rows += 1;
@@ -425,27 +502,16 @@ impl<'a> CellReader<'a> {
         let cell = record.cell(0).ok_or("missing_column")?.value(scratch);
         // Whatever can be read counts, however unlikely: validity has no say in an opt-out. What
         // is not sendable is looked at again: it may be read in two ways, and then both count.
-        match (numbers.recipient(cell), BusinessId::parse(cell)) {
-            (Ok(recipient), _) if recipient.sendable => {
-                let number = recipient.number;
-                let spelling = std::str::from_utf8(cell).map(|raw| Spelling::of(number, raw));
-                let written = match spelling {
-                    Ok(Spelling::Plus) => Written::Plus,
-                    Ok(Spelling::Digits) => Written::Digits,
-                    Ok(Spelling::Text(_)) | Err(_) => {
-                        // A block has far fewer bytes than these can count.
-                        let begin = out.texts.len() as u32;
-                        push_text(&mut out.texts, cell);
-                        Written::Text(begin..out.texts.len() as u32)
-                    }
-                };
-                let (key, labels) = (recipient.key, labels as u32);
-                out.single.push(Single { number, key, occurred_at, written, labels });
+        match numbers.recipient(cell) {
+            Ok(recipient) if recipient.sendable => {
+                out.push(recipient, cell, occurred_at, labels);
                 return Ok(time_is_readable);
             }
-            (Err(Reason::BusinessScopedId), Some(id)) => {
-                out.ids.push((id, occurred_at, labels));
-                return Ok(time_is_readable);
+            Err(Reason::BusinessScopedId) => {
+                if let Some(id) = BusinessId::parse(cell) {
+                    out.ids.push((id, occurred_at, labels));
+                    return Ok(time_is_readable);
+                }
             }
             _ => {}
         }
@@ -577,6 +643,7 @@ impl Job<'_> {
             *report.invalid_reasons.entry(row.reason).or_default() += 1;
             invalid.write_row(row)?;
         }
+        self.sink.gathered.extend_plain(&rows.plain, rows.plain_at);
         for Single { number, key, occurred_at, written, labels } in rows.single {
             let spelling = match written {
                 Written::Plus => Spelling::Plus,
@@ -671,11 +738,8 @@ impl<'a> Sink<'a> {
             }
             ImportTarget::DryRun(run) => {
                 for (_, bulk) in self.gathered.lists() {
-                    for (address, at) in bulk.rows() {
-                        let adds = run.would_add(address, &self.details, at, self.received_at)?;
-                        added += u64::from(adds);
-                        already += u64::from(!adds);
-                    }
+                    let counts = run.count(bulk, &self.details, self.received_at)?;
+                    (added, already) = (added + counts.0, already + counts.1);
                 }
             }
         }

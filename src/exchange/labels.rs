@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use crate::event::Details;
 use crate::journal::Spelling;
 use crate::number::{BusinessId, Number, SubscriberKey};
-use crate::store::Bulk;
+use crate::store::{Bulk, PlainRow};
 use crate::time::Timestamp;
 
 /// What caused an opt-out, as far as its row says so; empty is what the import says of all rows.
@@ -81,6 +81,8 @@ pub(super) struct Gathered {
     labels: LabelList,
     /// Those of each place of `labels`.
     bulks: Vec<Bulk>,
+    /// Plain rows, and all others.
+    plain: usize,
     rows: usize,
     text_bytes: usize,
 }
@@ -103,12 +105,23 @@ impl Gathered {
             self.text_bytes += text.len();
         }
         self.bulk_of(labels).push_read(number, key, at, spelling);
+        self.rows += 1;
+    }
+
+    /// Adds rows without labels that say nothing but a number.
+    pub(super) fn extend_plain(&mut self, rows: &[PlainRow], at: Timestamp) {
+        if rows.is_empty() {
+            return;
+        }
+        self.bulk_of(&Labels::default()).extend_plain(rows, at);
+        self.plain += rows.len();
     }
 
     /// Adds a row of an id without a number.
     pub(super) fn push_id(&mut self, labels: &Labels, id: &BusinessId, at: Timestamp) {
         self.text_bytes += id.as_str().len();
         self.bulk_of(labels).push_id(id, at);
+        self.rows += 1;
     }
 
     /// Where the next row with these labels goes.
@@ -117,17 +130,16 @@ impl Gathered {
         if self.bulks.len() <= place {
             self.bulks.resize_with(place + 1, Bulk::new);
         }
-        self.rows += 1;
         &mut self.bulks[place]
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.plain + self.rows == 0
     }
 
     /// Whether so much has gathered that it should be recorded.
     pub(super) fn is_full(&self) -> bool {
-        self.rows >= Bulk::ROWS_MAX
+        Bulk::are_enough(self.plain, self.rows)
             || self.text_bytes >= Self::TEXT_BYTES_MAX
             || self.bulks.len() >= Self::LABELS_MAX
     }
@@ -143,6 +155,6 @@ impl Gathered {
         self.bulks.truncate(1);
         self.bulks.iter_mut().for_each(Bulk::clear);
         self.labels = LabelList::default();
-        (self.rows, self.text_bytes) = (0, 0);
+        (self.plain, self.rows, self.text_bytes) = (0, 0, 0);
     }
 }

@@ -13,7 +13,7 @@ use super::format::{RecordHeader, Seal};
 use super::payload::Payload;
 use super::varint;
 use crate::event::{Action, Category, Details, Event, Ground, Source, Tier};
-use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
+use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold, value_of_digits};
 use crate::time::Timestamp;
 
 /// How a number was written in the request or file.
@@ -41,22 +41,17 @@ impl fmt::Debug for Spelling<'_> {
 impl<'a> Spelling<'a> {
     /// The shortest way to say how `raw` spells `number`.
     pub fn of(number: Number, raw: &'a str) -> Spelling<'a> {
-        let (plus, digits) = match raw.strip_prefix('+') {
-            Some(digits) => (true, digits),
-            None => (false, raw),
+        Spelling::plain(number, raw.as_bytes()).unwrap_or(Spelling::Text(raw))
+    }
+
+    /// How `raw` spells `number`, when it does so with nothing but digits and perhaps a plus.
+    pub fn plain(number: Number, raw: &[u8]) -> Option<Spelling<'a>> {
+        let (spelling, digits) = match raw {
+            [b'+', digits @ ..] => (Spelling::Plus, digits),
+            digits => (Spelling::Digits, digits),
         };
-        let digit = |value: Option<u64>, byte: u8| match byte {
-            b'0'..=b'9' => value.map(|value| value * 10 + u64::from(byte - b'0')),
-            _ => None,
-        };
-        let same = !digits.starts_with('0')
-            && (1..=19).contains(&digits.len())
-            && digits.bytes().fold(Some(0), digit) == Some(number.get());
-        match (same, plus) {
-            (true, true) => Spelling::Plus,
-            (true, false) => Spelling::Digits,
-            (false, _) => Spelling::Text(raw),
-        }
+        let is_same = !digits.starts_with(b"0") && value_of_digits(digits) == Some(number.get());
+        is_same.then_some(spelling)
     }
 
     fn code(self) -> u8 {

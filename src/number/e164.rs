@@ -57,8 +57,9 @@ impl Number {
         Masked(self.0)
     }
 
-    /// A number that `fast` or `parse` has just read behind a known calling code.
-    pub(super) const fn trusted(value: u64) -> Number {
+    /// A number that was one before, or that `fast` or `parse` has just read behind a known calling
+    /// code.
+    pub(crate) const fn trusted(value: u64) -> Number {
         Number(value)
     }
 }

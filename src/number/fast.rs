@@ -93,6 +93,28 @@ fn plain(input: &[u8], digits: &mut Digits) -> Option<Lexed> {
     Some(Lexed { count, value, plus })
 }
 
+/// The value of a text that is nothing but digits; `None` if it is anything else, or too large.
+#[inline]
+pub(crate) fn value_of_digits(text: &[u8]) -> Option<u64> {
+    const WORD: usize = size_of::<u64>();
+    let count = text.len();
+    if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk())
+        && count < 2 * WORD
+    {
+        let (head, tail) = (digits_of(head)?, digits_of(tail)?);
+        let shared = 8 * (2 * WORD - count) as u32;
+        let rest = tail & u64::MAX.checked_shl(shared).unwrap_or(0);
+        return Some(value_of(head) * TEN[count - WORD] + value_of(rest));
+    }
+    if text.is_empty() {
+        return None;
+    }
+    text.iter().try_fold(0u64, |value, &byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        value.checked_mul(10)?.checked_add(digit)
+    })
+}
+
 /// Eight digits as numbers from 0 to 9, the first in the lowest byte; `None` if one is no digit.
 #[inline]
 fn digits_of(text: &[u8; 8]) -> Option<u64> {

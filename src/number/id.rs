@@ -171,6 +171,7 @@ impl fmt::Debug for SubscriberKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::number::{Folding, NumberReader, Reason, Region};
 
     #[test]
     fn ids_are_read_exactly_or_not_at_all() {
@@ -186,6 +187,16 @@ mod tests {
             ["us.1349", "US.", "US.ENT.", "USA.1", "US.13 49", "US.1.2", "+525512345678", &long]
         {
             assert_eq!(BusinessId::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_id_is_read_as_a_number() {
+        let reader = NumberReader::new(Some(Region::parse("MX").unwrap()), Folding::default());
+        for id in ["US.13491208655302741918", "US.ENT.5512345678", "CO.3001234567", "MX.a", "AZ.1"]
+        {
+            assert_eq!(BusinessId::find(id.as_bytes()), Some(id));
+            assert_eq!(reader.recipient(id.as_bytes()), Err(Reason::BusinessScopedId));
         }
     }
 

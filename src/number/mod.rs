@@ -26,6 +26,7 @@ mod tests;
 
 pub use clean::{Cleaned, clean};
 pub use e164::{Masked, Number, Region, SubscriberKey, UnknownRegion};
+pub(crate) use fast::value_of_digits;
 pub use fold::{Folding, fold, fold_is_doubtful};
 pub use id::{Address, BusinessId};
 pub use parse::{StrictReading, StrictStatus, parse};

@@ -671,3 +671,20 @@ fn a_part_of_a_cell_with_several_numbers_had_one_reading_only() {
         ["4915158795386,447911123456", "015158795386 casa; 447911123456", "4915158795386 int. 44"];
     assert_found_or_held_back("+4915158795386", "DE", &spellings);
 }
+
+#[test]
+fn digits_alone_have_the_value_that_they_spell() {
+    let mut random = Random::from_environment();
+    for _ in 0..20_000 {
+        let length = random.below(22);
+        let mut text: Vec<u8> = (0..length).map(|_| b'0' + random.below(10) as u8).collect();
+        if random.below(4) == 0 && length > 0 {
+            let place = random.below(length);
+            text[place] = b"/:+ a\xb5"[random.below(6)];
+        }
+        let is_digits = !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+        let expected = std::str::from_utf8(&text).ok().filter(|_| is_digits);
+        let expected = expected.and_then(|text| text.parse().ok());
+        assert_eq!(value_of_digits(&text), expected, "{text:?}");
+    }
+}

@@ -283,8 +283,8 @@ impl SuppressionSet for Judge<'_> {
         Ok(())
     }
 
-    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, StoreError> {
-        self.reader.key_of_id(id)
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, StoreError> {
+        self.reader.keys_of_ids(ids)
     }
 
     fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, StoreError> {

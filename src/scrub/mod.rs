@@ -48,6 +48,7 @@ mod report;
 mod set;
 mod trace;
 mod worker;
+mod writeback;
 
 use std::io::{Read, Write};
 use std::sync::atomic::AtomicBool;

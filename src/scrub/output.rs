@@ -12,12 +12,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::OutputError;
+use super::writeback::WriteBack;
 
 /// A file that is being written, not yet under its name. Write in large pieces: it has no buffer.
 #[derive(Debug)]
 pub struct OutputFile {
     path: PathBuf,
-    file: File,
+    file: WriteBack,
     /// `None` for devices and pipes, which are written as they stand, and once published.
     temporary: Option<PathBuf>,
     replace: bool,
@@ -36,7 +37,12 @@ impl OutputFile {
             Ok(metadata) if metadata.is_dir() => return Err(OutputError::NotAFile { path }),
             Ok(metadata) if !metadata.is_file() => {
                 let file = io_at(&path, "opened", OpenOptions::new().write(true).open(&path))?;
-                return Ok(OutputFile { path, file, temporary: None, replace });
+                return Ok(OutputFile {
+                    path,
+                    file: WriteBack::new(file),
+                    temporary: None,
+                    replace,
+                });
             }
             _ => {}
         }
@@ -48,6 +54,7 @@ impl OutputFile {
             return Err(OutputError::NotAFile { path });
         }
         let (file, temporary) = io_at(&path, "created", create_temporary(folder_of(&path)))?;
+        let file = WriteBack::new(file);
         Ok(OutputFile { path, file, temporary: Some(temporary), replace })
     }
 
@@ -79,11 +86,15 @@ impl OutputFile {
 
 impl Write for OutputFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        let written = self.file.file().write(bytes)?;
+        if self.temporary.is_some() {
+            self.file.wrote(written);
+        }
+        Ok(written)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.file().flush()
     }
 }
 
@@ -103,8 +114,8 @@ impl Drop for OutputFile {
 /// When any of it fails. Then no file stands under its name that did not before; only a file that
 /// was replaced before the failure of another one stays replaced, by a complete one.
 pub fn publish(mut files: Vec<OutputFile>) -> Result<(), OutputError> {
-    for output in files.iter().filter(|output| output.temporary.is_some()) {
-        io_at(&output.path, "synced", output.file.sync_all())?;
+    for output in files.iter_mut().filter(|output| output.temporary.is_some()) {
+        io_at(&output.path, "synced", output.file.finish())?;
     }
     let mut new = Vec::new();
     let mut folders = BTreeSet::new();

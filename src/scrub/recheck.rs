@@ -21,7 +21,7 @@ use super::index::{Hit, IndexError, IndexReader, Placed, RunInfo};
 use super::receipt::{FileInfo, Receipt};
 use super::set::{Origin, SuppressionSet};
 use super::trace::RowHasher;
-use super::worker::{self, Found, Readers, read_cell};
+use super::worker::{self, Found, Readers, keys_of_ids, read_cell};
 use super::{ScrubError, Sink};
 use crate::number::{BusinessId, Region, SubscriberKey};
 use crate::policy::Ruling;
@@ -213,10 +213,10 @@ impl<'a, S: SuppressionSet> Recheck<'a, S> {
     fn ask(&self, changed: &Changed, hasher: RowHasher) -> Result<Asked, RecheckError> {
         let mut hashed: Vec<(u32, SubscriberKey)> =
             changed.keys.iter().map(|&key| (hasher.of_key(key), key)).collect();
-        for id in &changed.ids {
-            let key = self.now.key_of_id(id.as_str()).map_err(lookup_failed)?;
-            hashed.extend(key.map(|key| (hasher.of_id(id.as_str()), key)));
-        }
+        let ids: Vec<&str> = changed.ids.iter().map(|id| id.as_str()).collect();
+        let keys = keys_of_ids(self.now, &ids).map_err(lookup_failed)?;
+        let of_ids = ids.iter().zip(keys).filter_map(|(&id, key)| Some((hasher.of_id(id), key?)));
+        hashed.extend(of_ids);
         let mut asked = Asked { rulings: HashMap::with_capacity(hashed.len()), hashed: Vec::new() };
         for part in hashed.chunks(BATCH) {
             let keys: Vec<SubscriberKey> = part.iter().map(|&(_, key)| key).collect();
@@ -455,7 +455,7 @@ impl<S: SuppressionSet> Walk<'_, '_, '_, S> {
                 Some(Row { recipient, key: Some(it.key), hash: self.hasher.of_key(it.key) })
             }
             Ok(Found::Id(id)) => {
-                let key = self.recheck.now.key_of_id(id).map_err(lookup_failed)?;
+                let key = keys_of_ids(self.recheck.now, &[id]).map_err(lookup_failed)?[0];
                 let recipient = worker::Recipient::Id(id.into());
                 Some(Row { recipient, key, hash: self.hasher.of_id(id) })
             }

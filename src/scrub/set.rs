@@ -26,13 +26,13 @@ pub trait SuppressionSet: Sync {
         rulings: &mut [Ruling],
     ) -> Result<(), Self::Error>;
 
-    /// The key of an id without a number, by which it is judged; `None` when the set has never
-    /// heard of it, so that nothing stands against it.
+    /// The keys of ids without a number, by which they are judged: one for each id, in their
+    /// order; `None` when the set has never heard of it, so that nothing stands against it.
     ///
     /// # Errors
     ///
-    /// When the set can't tell.
-    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, Self::Error>;
+    /// When the set can't tell, for even one of the ids.
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Self::Error>;
 
     /// Since when and from where a subscriber is suppressed by a ruling, as far as that is known.
     ///
@@ -64,8 +64,8 @@ impl<S: SuppressionSet + ?Sized> SuppressionSet for &S {
         (**self).judge_batch(keys, rulings)
     }
 
-    fn key_of_id(&self, id: &str) -> Result<Option<SubscriberKey>, Self::Error> {
-        (**self).key_of_id(id)
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Self::Error> {
+        (**self).keys_of_ids(ids)
     }
 
     fn origin(&self, key: SubscriberKey, ruling: Ruling) -> Result<Option<Origin>, Self::Error> {
@@ -94,8 +94,8 @@ impl SuppressionSet for BTreeSet<SubscriberKey> {
     }
 
     /// A plain set holds no ids.
-    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Infallible> {
-        Ok(None)
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Infallible> {
+        Ok(vec![None; ids.len()])
     }
 
     fn origin(&self, _: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {
@@ -118,8 +118,8 @@ impl SuppressionSet for BTreeMap<SubscriberKey, Origin> {
     }
 
     /// A plain set holds no ids.
-    fn key_of_id(&self, _: &str) -> Result<Option<SubscriberKey>, Infallible> {
-        Ok(None)
+    fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, Infallible> {
+        Ok(vec![None; ids.len()])
     }
 
     fn origin(&self, key: SubscriberKey, _: Ruling) -> Result<Option<Origin>, Infallible> {

@@ -158,8 +158,9 @@ pub(super) struct Worker<'a, S> {
     rows: Vec<Row>,
     keys: Vec<SubscriberKey>,
     rulings: Vec<Ruling>,
-    /// The ids of the batch.
+    /// The ids of the batch, and which of its rows they are in.
     ids: String,
+    id_rows: Vec<u32>,
     scratch: Vec<u8>,
 }
 
@@ -172,6 +173,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             keys: Vec::with_capacity(BATCH),
             rulings: Vec::with_capacity(BATCH),
             ids: String::new(),
+            id_rows: Vec::new(),
             scratch: Vec::new(),
         }
     }
@@ -196,7 +198,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         } else {
             let mut records = block.records();
             while let Some(record) = records.step() {
-                self.read_row(record)?;
+                self.read_row(record);
                 if self.rows.len() == BATCH {
                     self.judge_batch(block.bytes(), &mut runs, &mut done)?;
                 }
@@ -229,7 +231,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
     }
 
     #[inline]
-    fn read_row(&mut self, record: &Record<'_>) -> Result<(), ScrubError> {
+    fn read_row(&mut self, record: &Record<'_>) {
         let found =
             read_cell(record, self.job.has_region_column, &mut self.readers, &mut self.scratch);
         let reading = match found {
@@ -244,8 +246,8 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             Ok(Found::Id(id)) => {
                 let begin = self.ids.len() as u32;
                 self.ids.push_str(id);
-                let text = (begin, self.ids.len() as u32);
-                Reading::Id { text, key: self.find_id(text, record.line())? }
+                self.id_rows.push(self.rows.len() as u32);
+                Reading::Id { text: (begin, self.ids.len() as u32), key: None }
             }
             Err(reason) => Reading::None(reason),
         };
@@ -257,21 +259,30 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
             line: record.line(),
             reading,
         });
-        Ok(())
     }
 
-    /// The place that the key of an id gets in the batch; `None` when the set has never heard of
-    /// it, or is not to be asked.
-    fn find_id(&mut self, text: (u32, u32), line: u64) -> Result<Option<u32>, ScrubError> {
-        if self.job.mode == Mode::Off {
-            return Ok(None);
+    /// Gives the ids of the batch the keys under which they are judged. Those that the set has
+    /// never heard of have none.
+    fn find_ids(&mut self) -> Result<(), ScrubError> {
+        let Some(&first) = self.id_rows.first() else { return Ok(()) };
+        let mut ids = Vec::with_capacity(self.id_rows.len());
+        for &row in &self.id_rows {
+            if let Reading::Id { text, .. } = self.rows[row as usize].reading {
+                ids.push(self.id(text));
+            }
         }
-        let key = self.job.set.key_of_id(self.id(text));
-        let key = key.map_err(|error| self.lookup_failed(line, error))?;
-        Ok(key.map(|key| {
-            self.keys.push(key);
-            self.keys.len() as u32 - 1
-        }))
+        let keys = keys_of_ids(self.job.set, &ids);
+        let line = self.rows[first as usize].line;
+        let keys = keys.map_err(|error| self.lookup_failed(line, error))?;
+        for (&row, found) in self.id_rows.iter().zip(keys) {
+            if let (Some(found), Reading::Id { key, .. }) =
+                (found, &mut self.rows[row as usize].reading)
+            {
+                *key = Some(self.keys.len() as u32);
+                self.keys.push(found);
+            }
+        }
+        Ok(())
     }
 
     fn id(&self, (begin, end): (u32, u32)) -> &str {
@@ -289,6 +300,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         if self.job.mode == Mode::Off {
             self.rulings.resize(self.keys.len(), Ruling::UNLISTED);
         } else {
+            self.find_ids()?;
             // Whatever a set should forget to answer counts as suppressed.
             self.rulings.resize(self.keys.len(), Ruling::UNANSWERED);
             let line = self.rows.first().map_or(0, |row| row.line);
@@ -328,6 +340,7 @@ impl<'a, S: SuppressionSet> Worker<'a, S> {
         self.rows.clear();
         self.keys.clear();
         self.ids.clear();
+        self.id_rows.clear();
         Ok(())
     }
 
@@ -416,6 +429,17 @@ impl Row {
     }
 }
 
+/// The keys of ids, one for each: without an answer an id would pass for one that nobody has heard
+/// of.
+pub(super) fn keys_of_ids<S: SuppressionSet>(
+    set: &S,
+    ids: &[&str],
+) -> Result<Vec<Option<SubscriberKey>>, S::Error> {
+    let keys = set.keys_of_ids(ids)?;
+    assert_eq!(keys.len(), ids.len(), "one answer for each id");
+    Ok(keys)
+}
+
 /// Whom a cell names.
 pub(super) enum Found<'c> {
     Number(crate::number::Recipient),
@@ -440,6 +464,12 @@ pub(super) fn read_cell<'c>(
         &readers.default
     };
     let text = cell.value(scratch);
+    // What every id begins with, and no number: it need not be read as one first.
+    if let [b'A'..=b'Z', b'A'..=b'Z', b'.', ..] = text
+        && let Some(id) = BusinessId::find(text)
+    {
+        return Ok(Found::Id(id));
+    }
     match reader.recipient(text) {
         Ok(recipient) => Ok(Found::Number(recipient)),
         Err(reason @ Reason::BusinessScopedId) => {

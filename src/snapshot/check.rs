@@ -4,7 +4,7 @@
 //! that the rest of this module reads without asking again. Readers of other libraries are known
 //! to let a repeated bucket overwrite an earlier one, which would lose opt-outs; here it is damage.
 
-use super::container::{BLOCK_BYTES, BLOCK_MEMBERS, BLOCK_RUNS, BLOCKS};
+use super::container::{BLOCK_BYTES, BLOCK_RUNS, BLOCKS};
 use super::directory::{Directory, Kind};
 use super::error::{Damage, Part, SnapshotError};
 use super::format::{
@@ -148,13 +148,7 @@ fn check_array(
         let index = values.clone().zip(values.skip(1)).position(|(a, b)| a >= b).unwrap_or(0) + 1;
         return Err(damaged(at + index * MEMBER_BYTES, Damage::ArrayOrder));
     }
-    let place = (key, at, Kind::Array);
-    let marks = usize::from(members_less_one) / BLOCK_MEMBERS;
-    let firsts = directory.push(place, members_less_one, members.len() as u64, marks)?;
-    for (first, &member) in firsts.iter_mut().zip(members.iter().step_by(BLOCK_MEMBERS).skip(1)) {
-        *first = u16::from_le_bytes(member);
-    }
-    Ok(())
+    directory.push_array(key, at, members_less_one)
 }
 
 /// Without an early way out, so that the compiler makes vectors of it.

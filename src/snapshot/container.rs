@@ -1,11 +1,12 @@
 //! One container: up to 65,536 members that share all but their low 16 bits.
 //!
-//! A [`Body`] borrows bytes that `check` has accepted, together with the marks that `check` took
-//! on the way: how many members lie before a block, or which member a block begins with. They
-//! lead to the block that has to hold a member if any does, so that nothing is searched for by
-//! halving and the position of a member costs little more than its presence.
+//! A [`Body`] borrows bytes that `check` has accepted, together with marks: how many members lie
+//! before each block or slice. They lead to the few members among which one has to be if it is
+//! there, so that nothing is searched for by halving and the position of a member costs little more
+//! than its presence. Blocks are marked by `check` on its way, slices once many keys were asked for.
 
-use super::format::BITMAP_BYTES;
+use super::compare::{Vector, at_most, equal};
+use super::format::{BITMAP_BYTES, MEMBER_BYTES, RUN_BYTES};
 
 /// A bitmap has one count for each block of this many bytes (a cache line).
 pub(super) const BLOCK_BYTES: usize = 64;
@@ -13,38 +14,20 @@ pub(super) const BLOCK_BYTES: usize = 64;
 pub(super) const BLOCKS: usize = BITMAP_BYTES / BLOCK_BYTES;
 /// A run container has one count for each block of this many runs (a cache line).
 pub(super) const BLOCK_RUNS: usize = 16;
-/// An array has one mark for each further block of this many members (64 bytes).
-pub(super) const BLOCK_MEMBERS: usize = 32;
 
 /// The members of one container. Counts are those of the members before each block.
 #[derive(Clone, Copy)]
 pub(super) enum Body<'a> {
-    /// `firsts` are the members that the blocks after the first begin with.
-    Array {
-        members: &'a [[u8; 2]],
-        firsts: &'a [u16],
-    },
-    Bitmap {
-        bits: &'a [u8],
-        counts: &'a [u16],
-    },
-    Runs {
-        runs: &'a [[u8; 4]],
-        counts: &'a [u16],
-    },
+    Array(Array<'a>),
+    Bitmap { bits: &'a [u8], counts: &'a [u16] },
+    Runs { runs: &'a [[u8; 4]], counts: &'a [u16] },
 }
 
 impl<'a> Body<'a> {
-    #[inline]
-    pub(super) fn contains(self, low: u16) -> bool {
-        self.contains_near(low, self.block(low))
-    }
-
-    /// [`Body::contains`] by somebody who knows the block.
     #[inline(always)]
-    pub(super) fn contains_near(self, low: u16, block: usize) -> bool {
+    pub(super) fn contains(self, low: u16) -> bool {
         match self {
-            Body::Array { members, .. } => is_among(window(members, block).1, low),
+            Body::Array(array) => array.contains(low, array.span(low)),
             Body::Bitmap { bits, .. } => bit(bits, low),
             Body::Runs { runs, .. } => match runs_up_to(runs, low).checked_sub(1) {
                 Some(index) => low <= run_at(runs[index]).1,
@@ -56,7 +39,7 @@ impl<'a> Body<'a> {
     /// How many members lie below `low`: `Ok` when `low` is a member, `Err` when it isn't.
     pub(super) fn locate(self, low: u16) -> Result<usize, usize> {
         match self {
-            Body::Array { members, .. } => locate_in_array(members, self.block(low), low),
+            Body::Array(array) => array.locate(low, array.span(low)),
             Body::Bitmap { bits, counts } => {
                 let below = count_bits_below(bits, counts, low);
                 if bit(bits, low) { Ok(below) } else { Err(below) }
@@ -65,12 +48,11 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// How many members lie below the member `low`, by somebody who knows the block; `None` when
-    /// it isn't one.
+    /// How many members lie below the member `low`; `None` when it isn't one.
     #[inline(always)]
-    pub(super) fn position_near(self, low: u16, block: usize) -> Option<usize> {
+    pub(super) fn position(self, low: u16) -> Option<usize> {
         match self {
-            Body::Array { members, .. } => locate_in_array(members, block, low).ok(),
+            Body::Array(array) => array.locate(low, array.span(low)).ok(),
             // The counts would be one more cache miss for each key that is no member.
             Body::Bitmap { bits, counts } => {
                 bit(bits, low).then(|| count_bits_below(bits, counts, low))
@@ -79,25 +61,11 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The block of an array that holds `low` if any does; 0 for other containers.
-    ///
-    /// Whether a mark lies below a key is a coin toss to the processor, so nothing branches on it:
-    /// all of them, 128 at most, are compared, in a few vectors.
-    #[inline(always)]
-    pub(super) fn block(self, low: u16) -> usize {
-        match self {
-            Body::Array { firsts, .. } => {
-                usize::from(firsts.iter().map(|&first| u16::from(first <= low)).sum::<u16>())
-            }
-            _ => 0,
-        }
-    }
-
     /// The member with exactly `position` members below it.
     pub(super) fn select(self, position: usize) -> Option<u16> {
         match self {
-            Body::Array { members, .. } => {
-                members.get(position).map(|&member| u16::from_le_bytes(member))
+            Body::Array(array) => {
+                array.members().get(position).map(|&member| u16::from_le_bytes(member))
             }
             Body::Bitmap { bits, counts } => select_bit(bits, counts, position),
             Body::Runs { runs, counts } => select_in_runs(runs, counts, position),
@@ -107,9 +75,9 @@ impl<'a> Body<'a> {
     /// Members from `low` on, ascending.
     pub(super) fn members_from(self, low: u16) -> Members<'a> {
         match self {
-            Body::Array { members, .. } => {
+            Body::Array(array) => {
                 let (Ok(first) | Err(first)) = self.locate(low);
-                Members::Array(members[first..].iter())
+                Members::Array(array.members()[first..].iter())
             }
             Body::Bitmap { bits, .. } => {
                 let (words, _) = bits.as_chunks::<8>();
@@ -131,18 +99,13 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The first and last of the bytes that `contains_near` and `position_near` will look at,
-    /// counted from where the members start.
+    /// Where a search for `low` begins, counted from where the members start.
     #[inline(always)]
-    pub(super) fn reach(self, low: u16, block: usize) -> (usize, usize) {
+    pub(super) fn reach(self, low: u16) -> usize {
         match self {
-            Body::Array { members, .. } => {
-                let (from, window) = window(members, block);
-                (2 * from, 2 * (from + window.len()) - 1)
-            }
-            Body::Bitmap { .. } => (usize::from(low / 8), usize::from(low / 8)),
-            // Where the search begins.
-            Body::Runs { runs, .. } => (runs.len() / 2 * 4, runs.len() / 2 * 4),
+            Body::Array(array) => usize::from(array.span(low).from) * MEMBER_BYTES,
+            Body::Bitmap { .. } => usize::from(low / 8),
+            Body::Runs { runs, .. } => runs.len() / 2 * RUN_BYTES,
         }
     }
 }
@@ -203,47 +166,180 @@ pub(super) fn run_at(run: [u8; 4]) -> (u16, u16) {
     (first, first.saturating_add(more))
 }
 
-/// The members of a block, and how many lie before them. The last block is filled up with members
-/// of the one before: a whole vector is compared faster than a part of one.
-#[inline(always)]
-fn window(members: &[[u8; 2]], block: usize) -> (usize, &[[u8; 2]]) {
-    let from = (block * BLOCK_MEMBERS).min(members.len().saturating_sub(BLOCK_MEMBERS));
-    (from, &members[from..members.len().min(from + BLOCK_MEMBERS)])
+/// The members of an array container, within the bytes of the whole file.
+///
+/// Its 65,536 possible members are parted into slices of one width. Where each begins among the
+/// members is marked, so that a member is found in a few neighbours, which lie in one cache line
+/// of the file or two.
+#[derive(Clone, Copy)]
+pub(super) struct Array<'a> {
+    file: &'a [u8],
+    at: usize,
+    count: usize,
+    /// How many members lie before each slice. Ends with the number of all members. Empty as long
+    /// as nothing is marked.
+    starts: &'a [u16],
 }
 
-/// Finds `low`: its place, or where it would be.
-#[inline(always)]
-fn locate_in_array(members: &[[u8; 2]], block: usize, low: u16) -> Result<usize, usize> {
-    let (from, window) = window(members, block);
-    let at = from + members_below(window, low);
-    match is_among(window, low) {
-        true => Ok(at),
-        false => Err(at),
+/// The members of one slice, by their places among all.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Span {
+    from: u16,
+    to: u16,
+}
+
+/// How many members a slice has, unless they are unevenly spread; up to twice as many.
+const SLICE_MEMBERS: usize = 8;
+/// How many members fit into a cache line.
+const LINE_MEMBERS: usize = BLOCK_BYTES / MEMBER_BYTES;
+
+impl<'a> Array<'a> {
+    /// `count` members, at least one, that start at `at`.
+    #[inline(always)]
+    pub(super) fn new(file: &'a [u8], at: usize, count: usize, starts: &'a [u16]) -> Array<'a> {
+        Array { file, at, count, starts }
+    }
+
+    /// How many starts an array of `count` members has.
+    #[inline(always)]
+    pub(super) fn starts(count: usize) -> usize {
+        (1 << Self::slice_bits(count)) + 1
+    }
+
+    /// The slice that `low` is in, in an array of `count` members.
+    #[inline(always)]
+    pub(super) fn slice(count: usize, low: u16) -> usize {
+        usize::from(low) >> (u16::BITS - Self::slice_bits(count))
+    }
+
+    #[inline(always)]
+    fn slice_bits(count: usize) -> u32 {
+        (count / SLICE_MEMBERS).max(1).ilog2()
+    }
+
+    /// Fills in the starts of ascending members.
+    pub(super) fn mark(members: &[[u8; 2]], starts: &mut [u16]) {
+        // Each start is looked for behind the one before, which the processor has to wait for:
+        // with four parts of the array in turns it has something else to do.
+        match starts.len() > 16 {
+            true => Self::mark_in_parts::<4>(members, starts),
+            false => Self::mark_in_parts::<1>(members, starts),
+        }
+    }
+
+    fn mark_in_parts<const PARTS: usize>(members: &[[u8; 2]], starts: &mut [u16]) {
+        let slices = (starts.len() - 1) / PARTS;
+        let width_bits = u16::BITS - Self::slice_bits(members.len());
+        let end_of = |slice: usize| (((slice + 1) << width_bits) - 1) as u16;
+        let mut at: [usize; PARTS] = std::array::from_fn(|part| match part * slices {
+            0 => 0,
+            first => members.partition_point(|&it| u16::from_le_bytes(it) <= end_of(first - 1)),
+        });
+        for slice in 0..slices {
+            for (part, at) in at.iter_mut().enumerate() {
+                let slice = part * slices + slice;
+                *at = behind(members, *at, end_of(slice));
+                starts[slice + 1] = *at as u16;
+            }
+        }
+    }
+
+    pub(super) fn members(self) -> &'a [[u8; 2]] {
+        self.file[self.at..self.at + self.count * MEMBER_BYTES].as_chunks().0
+    }
+
+    /// Those members that have to hold `low` if any do.
+    #[inline(always)]
+    pub(super) fn span(self, low: u16) -> Span {
+        if self.starts.is_empty() {
+            return Span { from: 0, to: self.count as u16 };
+        }
+        let slice = Self::slice(self.count, low);
+        Span { from: self.starts[slice], to: self.starts[slice + 1] }
+    }
+
+    /// The first and the last byte of the file that has to be looked at.
+    #[inline(always)]
+    pub(super) fn reach(self, span: Span) -> [usize; 2] {
+        let first = self.at + usize::from(span.from) * MEMBER_BYTES;
+        [first, first.max(self.at + usize::from(span.to) * MEMBER_BYTES - 1)]
+    }
+
+    #[inline(always)]
+    pub(super) fn contains(self, low: u16, span: Span) -> bool {
+        match self.lines(span) {
+            Some((lines, members)) => joined(lines.map(|line| equal(&line, low))) & members != 0,
+            None => self.search(low, span).is_ok(),
+        }
+    }
+
+    /// Finds `low`: its place, or where it would be.
+    #[inline(always)]
+    pub(super) fn locate(self, low: u16, span: Span) -> Result<usize, usize> {
+        let Some((lines, members)) = self.lines(span) else { return self.search(low, span) };
+        let up_to = joined(lines.map(|line| at_most(&line, low))) & members;
+        let end = usize::from(span.from) + up_to.count_ones() as usize;
+        match joined(lines.map(|line| equal(&line, low))) & members {
+            0 => Err(end),
+            _ => Ok(end - 1),
+        }
+    }
+
+    /// The cache lines that the members of a slice lie in, and a bit for each of those members.
+    /// When they lie in one line, it stands for both. `None` when they lie in more than two, or
+    /// the file ends within one.
+    #[inline(always)]
+    fn lines(self, span: Span) -> Option<([[Vector; 4]; 2], u64)> {
+        let (from, count) = (usize::from(span.from), usize::from(span.to - span.from));
+        // Members before them in the line, of whatever container.
+        let lead = (self.at / MEMBER_BYTES + from) % LINE_MEMBERS;
+        let first = self.at + from * MEMBER_BYTES - lead * MEMBER_BYTES;
+        let second = if lead + count > LINE_MEMBERS { first + BLOCK_BYTES } else { first };
+        if lead + count > 2 * LINE_MEMBERS {
+            return None;
+        }
+        let line = |at: usize| {
+            let bytes: &[u8; BLOCK_BYTES] = self.file.get(at..)?.first_chunk()?;
+            let members: &[[u8; 2]; LINE_MEMBERS] = bytes.as_chunks().0.first_chunk()?;
+            Some(vectors(members))
+        };
+        let members = !u64::MAX.checked_shl(count as u32).unwrap_or(0) << lead;
+        Some(([line(first)?, line(second)?], members))
+    }
+
+    fn search(self, low: u16, span: Span) -> Result<usize, usize> {
+        let (from, to) = (usize::from(span.from), usize::from(span.to));
+        let members = &self.members()[from..to];
+        let found = members.binary_search_by_key(&low, |&member| u16::from_le_bytes(member));
+        found.map(|at| from + at).map_err(|at| from + at)
     }
 }
 
-/// Compares every member, so that nothing branches on any of them.
+/// The first of ascending members above `low`, from one on that is not behind it.
 #[inline(always)]
-fn is_among(window: &[[u8; 2]], low: u16) -> bool {
-    let among = |window: &[[u8; 2]]| {
-        window.iter().fold(false, |found, &member| found | (u16::from_le_bytes(member) == low))
-    };
-    match window.first_chunk::<BLOCK_MEMBERS>() {
-        Some(whole) => among(whole),
-        None => among(window),
+fn behind(members: &[[u8; 2]], mut at: usize, low: u16) -> usize {
+    while let Some(near) = members[at..].first_chunk::<LINE_MEMBERS>() {
+        let up_to = at_most::<4>(&vectors(near), low).trailing_ones() as usize;
+        at += up_to;
+        if up_to < near.len() {
+            return at;
+        }
     }
+    at + members[at..].iter().take_while(|&&it| u16::from_le_bytes(it) <= low).count()
 }
 
-/// Counts without branches, so that the compiler makes vectors of it.
+/// The bits of two lines as one.
 #[inline(always)]
-fn members_below(window: &[[u8; 2]], low: u16) -> usize {
-    let below = |window: &[[u8; 2]]| {
-        window.iter().map(|&member| u16::from(u16::from_le_bytes(member) < low)).sum::<u16>()
-    };
-    usize::from(match window.first_chunk::<BLOCK_MEMBERS>() {
-        Some(whole) => below(whole),
-        None => below(window),
-    })
+fn joined([first, second]: [u32; 2]) -> u64 {
+    u64::from(first) | u64::from(second) << u32::BITS
+}
+
+/// Members as vectors.
+#[inline(always)]
+fn vectors<const MEMBERS: usize, const N: usize>(members: &[[u8; 2]; MEMBERS]) -> [Vector; N] {
+    const { assert!(MEMBERS == N * size_of::<Vector>() / MEMBER_BYTES) };
+    let vectors = members.as_chunks::<8>().0;
+    std::array::from_fn(|place| vectors[place].map(u16::from_le_bytes))
 }
 
 #[inline]

@@ -5,6 +5,7 @@
 //! to write; what a changed container becomes is worked out both times rather than kept.
 
 use std::io::Write;
+use std::iter::Peekable;
 use std::ops::Range;
 
 use super::container::Body;
@@ -37,48 +38,48 @@ where
     B: AsRef<[u8]>,
     W: Write + ?Sized,
 {
-    merge_with(old, changes, |&change| change, out)
+    merge_with(old, || changes.iter().copied(), out)
 }
 
-/// As [`merge`], with the changes told by what the caller has, which then needs no copy of it.
+/// As [`merge`], with the changes from wherever the caller has them. `changes` is called twice and
+/// has to give the same both times.
 ///
 /// # Errors
 ///
 /// As [`merge`].
-pub(crate) fn merge_with<B, W, T>(
+pub(crate) fn merge_with<B, W, I>(
     old: &View<B>,
-    told: &[T],
-    change: impl Fn(&T) -> Change,
+    changes: impl Fn() -> I,
     out: &mut W,
 ) -> Result<Summary, SnapshotError>
 where
     B: AsRef<[u8]>,
     W: Write + ?Sized,
+    I: IntoIterator<Item = Change>,
 {
-    let keys = |pair: &[T]| (change(&pair[0]).key, change(&pair[1]).key);
-    if let Some(index) = told.windows(2).map(keys).position(|(one, next)| one >= next) {
-        return Err(SnapshotError::NotAscending { index: index as u64 + 1 });
-    }
-    let changes = Changes { told, change: &change };
     let mut lows = Vec::new();
-    let (plan, added, removed) = make_plan(old, changes, &mut lows);
+    let (plan, added, removed) = make_plan(Steps::new(old, changes()), &mut lows)?;
     let mut output = Output::new(out);
     output.put(&bucket_count(&plan))?;
-    let mut steps = Steps::new(old, changes);
+    let mut steps = Steps::new(old, changes());
     let mut copy = Copy { bytes: old.bytes(), pending: 0..0 };
     for bucket in buckets(&plan) {
         copy.flush(&mut output)?;
         output.put_header(bucket)?;
         for planned in bucket {
             // Steps that the plan left out came to nothing.
-            let Some(step) = steps.find(|step| step.key == planned.key) else {
-                return Err(output.source_changed());
+            let step = loop {
+                match steps.next()? {
+                    Some(step) if step.key == planned.key => break step,
+                    Some(_) => {}
+                    None => return Err(output.source_changed()),
+                }
             };
-            if let Some((range, _)) = step.unchanged(old) {
+            if let Some((range, _)) = steps.unchanged(&step) {
                 copy.add(range, &mut output)?;
                 continue;
             }
-            step.apply(old, &mut lows);
+            steps.apply(&step, &mut lows);
             if Planned::new(planned.key, &lows) != Some(*planned) {
                 return Err(output.source_changed());
             }
@@ -90,109 +91,54 @@ where
     Ok(Summary { added, removed, ..summarize(&plan, output.finish()?) })
 }
 
-/// Changes, told by what the caller has.
-struct Changes<'a, T, F> {
-    told: &'a [T],
-    change: &'a F,
-}
-
-impl<T, F> Clone for Changes<'_, T, F> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T, F> std::marker::Copy for Changes<'_, T, F> {}
-
-impl<T, F: Fn(&T) -> Change> Changes<'_, T, F> {
-    fn iter(&self) -> impl Iterator<Item = Change> {
-        self.told.iter().map(self.change)
-    }
-
-    /// Takes `count` off the front.
-    fn take(&mut self, count: usize) -> Self {
-        let (now, later) = self.told.split_at(count);
-        self.told = later;
-        Changes { told: now, ..*self }
-    }
-}
-
 /// What to write, and how many members come and go.
-fn make_plan<B: AsRef<[u8]>, T, F: Fn(&T) -> Change>(
-    old: &View<B>,
-    changes: Changes<'_, T, F>,
+fn make_plan<B: AsRef<[u8]>, I: Iterator<Item = Change>>(
+    mut steps: Steps<'_, B, I>,
     lows: &mut Vec<u16>,
-) -> (Vec<Planned>, u64, u64) {
-    let mut plan = Vec::with_capacity(old.directory().containers());
+) -> Result<(Vec<Planned>, u64, u64), SnapshotError> {
+    let mut plan = Vec::with_capacity(steps.old.directory().containers());
     let (mut added, mut removed) = (0, 0);
-    for step in Steps::new(old, changes) {
-        if let (Some((_, shape)), Some(index)) = (step.unchanged(old), step.old) {
-            let members_less_one = (old.directory().members_in(index) - 1) as u16;
+    while let Some(step) = steps.next()? {
+        if let (Some((_, shape)), Some(index)) = (steps.unchanged(&step), step.old) {
+            let members_less_one = (steps.old.directory().members_in(index) - 1) as u16;
             plan.push(Planned { key: step.key, members_less_one, shape });
             continue;
         }
-        let (more, fewer) = step.apply(old, lows);
+        let (more, fewer) = steps.apply(&step, lows);
         added += more;
         removed += fewer;
         plan.extend(Planned::new(step.key, lows));
     }
-    (plan, added, removed)
+    Ok((plan, added, removed))
 }
 
-/// One container, old or new, and what is to change in it.
-struct Step<'a, T, F> {
+/// One container, old or new.
+struct Step {
     /// All but the low 16 bits of its members, shifted down.
     key: u64,
     old: Option<usize>,
-    changes: Changes<'a, T, F>,
-}
-
-impl<T, F: Fn(&T) -> Change> Step<'_, T, F> {
-    /// Where the container can be copied from, when nothing is to change in it.
-    fn unchanged<B: AsRef<[u8]>>(&self, old: &View<B>) -> Option<(Range<usize>, Shape)> {
-        if self.changes.told.is_empty() { old.directory().stored(self.old?) } else { None }
-    }
-
-    /// Leaves the new members in `lows`; how many are new, and how many are gone.
-    fn apply<B: AsRef<[u8]>>(&self, old: &View<B>, lows: &mut Vec<u16>) -> (u64, u64) {
-        lows.clear();
-        let old_body = self.old.map(|index| old.directory().body(old.bytes(), index).0);
-        let mut members = old_body.map(|body: Body<'_>| body.members_from(0)).into_iter().flatten();
-        let mut member = members.next();
-        let (mut added, mut removed) = (0, 0);
-        for change in self.changes.iter() {
-            let low = change.key.get() as u16;
-            while let Some(below) = member.filter(|&member| member < low) {
-                lows.push(below);
-                member = members.next();
-            }
-            let was_present = member == Some(low);
-            if was_present {
-                member = members.next();
-            }
-            if change.present {
-                lows.push(low);
-            }
-            added += u64::from(change.present && !was_present);
-            removed += u64::from(!change.present && was_present);
-        }
-        lows.extend(member);
-        lows.extend(members);
-        (added, removed)
-    }
 }
 
 /// All containers, old and new, ascending.
-struct Steps<'a, B, T, F> {
+struct Steps<'a, B, I: Iterator> {
     old: &'a View<B>,
     next_old: usize,
     bucket: usize,
-    changes: Changes<'a, T, F>,
+    changes: Peekable<I>,
+    /// What is to change in the container of the last step: the low 16 bits of each key, and
+    /// whether it is to be a member.
+    lows: Vec<(u16, bool)>,
+    /// How many changes there were.
+    taken: u64,
 }
 
-impl<'a, B: AsRef<[u8]>, T, F> Steps<'a, B, T, F> {
-    fn new(old: &'a View<B>, changes: Changes<'a, T, F>) -> Steps<'a, B, T, F> {
-        Steps { old, next_old: 0, bucket: 0, changes }
+impl<'a, B: AsRef<[u8]>, I: Iterator<Item = Change>> Steps<'a, B, I> {
+    fn new(
+        old: &'a View<B>,
+        changes: impl IntoIterator<IntoIter = I, Item = Change>,
+    ) -> Steps<'a, B, I> {
+        let changes = changes.into_iter().peekable();
+        Steps { old, next_old: 0, bucket: 0, changes, lows: Vec::new(), taken: 0 }
     }
 
     fn next_old_key(&mut self) -> Option<u64> {
@@ -205,27 +151,69 @@ impl<'a, B: AsRef<[u8]>, T, F> Steps<'a, B, T, F> {
         }
         Some(directory.base(self.bucket, self.next_old) >> 16)
     }
-}
 
-impl<'a, B: AsRef<[u8]>, T, F: Fn(&T) -> Change> Iterator for Steps<'a, B, T, F> {
-    type Item = Step<'a, T, F>;
-
-    fn next(&mut self) -> Option<Step<'a, T, F>> {
+    fn next(&mut self) -> Result<Option<Step>, SnapshotError> {
         let old_key = self.next_old_key();
-        let change_key = self.changes.iter().next().map(|change| change.key.get() >> 16);
+        let change_key = self.changes.peek().map(|change| change.key.get() >> 16);
         let key = match (old_key, change_key) {
             (Some(old), Some(change)) => old.min(change),
-            (old, change) => old.or(change)?,
+            (old, change) => match old.or(change) {
+                Some(key) => key,
+                None => return Ok(None),
+            },
         };
         let old = (old_key == Some(key)).then_some(self.next_old);
         self.next_old += usize::from(old.is_some());
-        let count = if change_key == Some(key) {
-            self.changes.iter().take_while(|change| change.key.get() >> 16 == key).count()
-        } else {
-            0
-        };
-        let changes = self.changes.take(count);
-        Some(Step { key, old, changes })
+        self.lows.clear();
+        while let Some(change) = self.changes.next_if(|it| it.key.get() >> 16 == key) {
+            self.take(change)?;
+        }
+        Ok(Some(Step { key, old }))
+    }
+
+    #[inline]
+    fn take(&mut self, change: Change) -> Result<(), SnapshotError> {
+        let key = change.key.get();
+        self.lows.push((key as u16, change.present));
+        self.taken += 1;
+        match self.changes.peek() {
+            Some(next) if next.key.get() <= key => {
+                Err(SnapshotError::NotAscending { index: self.taken })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the step's container can be copied from, when nothing is to change in it.
+    fn unchanged(&self, step: &Step) -> Option<(Range<usize>, Shape)> {
+        if self.lows.is_empty() { self.old.directory().stored(step.old?) } else { None }
+    }
+
+    /// Leaves the new members in `lows`; how many are new, and how many are gone.
+    fn apply(&self, step: &Step, lows: &mut Vec<u16>) -> (u64, u64) {
+        lows.clear();
+        let old_body = step.old.map(|index| self.old.directory().body(self.old.bytes(), index).0);
+        let mut members = old_body.map(|body: Body<'_>| body.members_from(0)).into_iter().flatten();
+        let mut member = members.next();
+        let (mut added, mut removed) = (0, 0);
+        for &(low, present) in &self.lows {
+            while let Some(below) = member.filter(|&member| member < low) {
+                lows.push(below);
+                member = members.next();
+            }
+            let was_present = member == Some(low);
+            if was_present {
+                member = members.next();
+            }
+            if present {
+                lows.push(low);
+            }
+            added += u64::from(present && !was_present);
+            removed += u64::from(!present && was_present);
+        }
+        lows.extend(member);
+        lows.extend(members);
+        (added, removed)
     }
 }
 

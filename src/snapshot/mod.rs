@@ -13,6 +13,7 @@
 
 mod batch;
 mod check;
+mod compare;
 mod container;
 mod difference;
 mod directory;
@@ -20,7 +21,9 @@ mod error;
 mod format;
 mod iter;
 mod merge;
+mod prefetch;
 mod view;
+mod wide;
 mod writer;
 
 pub use difference::{Differences, differences};
@@ -28,5 +31,6 @@ pub use error::{Damage, Part, SnapshotError};
 pub use iter::Iter;
 pub(crate) use merge::merge_with;
 pub use merge::{Change, merge};
+pub(crate) use prefetch::prefetch;
 pub use view::View;
 pub use writer::{Summary, write_sorted};

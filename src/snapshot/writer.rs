@@ -268,7 +268,11 @@ fn run_flags(containers: &[Planned]) -> u8 {
 
 fn write_container(out: &mut Vec<u8>, shape: Shape, lows: &[u16]) {
     match shape {
-        Shape::Array => out.extend(lows.iter().flat_map(|low| low.to_le_bytes())),
+        Shape::Array => {
+            out.resize(size_of_val(lows), 0);
+            let places = out.chunks_exact_mut(size_of::<u16>());
+            places.zip(lows).for_each(|(place, low)| place.copy_from_slice(&low.to_le_bytes()));
+        }
         Shape::Bitmap => {
             out.resize(shape.bytes(lows.len()), 0);
             for &low in lows {

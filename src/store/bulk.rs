@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::plain::{PlainRow, PlainRows};
 use super::writer::TEXT_BYTES_MAX;
 use crate::journal::{Row, Spelling, Subject};
 use crate::number::{Address, BusinessId, Folding, Number, SubscriberKey, fold};
@@ -13,11 +14,14 @@ use crate::time::Timestamp;
 
 /// Rows in one record of a list. Telling one subscriber's history means reading the records of his
 /// events; larger ones make the journal hardly smaller.
-const RECORD_ROWS: usize = 8_192;
+pub(super) const RECORD_ROWS: usize = 8_192;
 
 /// Opt-outs to be recorded together: numbers and spellings, compactly.
 #[derive(Default)]
 pub struct Bulk {
+    /// Rows that say nothing but a number.
+    pub(super) plain: PlainRows,
+    /// All others.
     pub(super) rows: Vec<BulkRow>,
     texts: String,
     /// The rows' keys, once sorted.
@@ -31,7 +35,7 @@ pub struct Bulk {
 /// Counts the rows; shows nobody's number.
 impl fmt::Debug for Bulk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Bulk({} rows)", self.rows.len())
+        write!(f, "Bulk({} rows)", self.len())
     }
 }
 
@@ -135,6 +139,11 @@ const UNNUMBERED: u64 = 1 << 60;
 impl Bulk {
     /// Rows that a bulk should gather at the most: what is sorted and folded at once.
     pub const ROWS_MAX: usize = 4 << 20;
+    /// As many, when nearly all of them say nothing but a number and need little room. A crash
+    /// right before they are folded leaves so many events to be taken in at the next opening.
+    pub const PLAIN_ROWS_MAX: usize = 27 << 18;
+    /// Plain rows for each other one, from which on nearly all are.
+    const PLAIN_PER_OTHER: usize = 8;
     /// Bytes of spellings after which it should be recorded too.
     const TEXT_BYTES_MAX: usize = 256 << 20;
 
@@ -176,6 +185,34 @@ impl Bulk {
         self.rows.push(BulkRow { key, number, occurred_at, order });
     }
 
+    /// Adds rows that say nothing but a number, all with one moment.
+    pub(crate) fn extend_plain(&mut self, rows: &[PlainRow], occurred_at: Timestamp) {
+        if !self.plain.extend(rows, occurred_at) {
+            self.push_plain(rows, occurred_at);
+        }
+    }
+
+    /// Adds plain rows to the others.
+    pub(super) fn push_plain(&mut self, rows: &[PlainRow], occurred_at: Timestamp) {
+        self.rows.reserve(rows.len());
+        for row in rows {
+            self.push_read(row.number(), Some(row.key()), occurred_at, row.spelling());
+        }
+    }
+
+    /// Gives the plain rows away to be recorded apart, if that pays: if they are at least `many` and
+    /// nearly all, or too many to be anything else. Otherwise they join the others.
+    pub(super) fn take_plain(&mut self, many: u64) -> Option<PlainRows> {
+        let plain = std::mem::take(&mut self.plain);
+        let count = plain.rows().len();
+        let is_most = self.rows.len() <= count / Self::PLAIN_PER_OTHER;
+        if count as u64 >= many && (is_most || self.rows.len() + count > Self::ROWS_MAX) {
+            return Some(plain);
+        }
+        self.push_plain(plain.rows(), plain.occurred_at());
+        None
+    }
+
     /// Adds a row of an id without a number.
     pub fn push_id(&mut self, id: &BusinessId, occurred_at: Timestamp) {
         let order = Order::new(ID, self.texts.len(), id.as_str().len());
@@ -200,22 +237,33 @@ impl Bulk {
 
     /// Whether it has gathered so much that it should be recorded.
     pub fn is_full(&self) -> bool {
-        self.rows.len() >= Bulk::ROWS_MAX || self.texts.len() >= Bulk::TEXT_BYTES_MAX
+        Bulk::are_enough(self.plain.rows().len(), self.rows.len())
+            || self.texts.len() >= Bulk::TEXT_BYTES_MAX
+    }
+
+    /// Whether so many plain rows and others should be recorded.
+    pub(crate) fn are_enough(plain: usize, others: usize) -> bool {
+        let is_most = others <= plain / Self::PLAIN_PER_OTHER;
+        plain + others >= if is_most { Self::PLAIN_ROWS_MAX } else { Self::ROWS_MAX }
     }
 
     /// Number of rows.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.plain.rows().len() + self.rows.len()
     }
 
     /// Whether it has no rows.
     pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+        self.len() == 0
     }
 
     /// The rows: address and moment.
     pub fn rows(&self) -> impl Iterator<Item = (Address, Timestamp)> + '_ {
-        self.rows.iter().map(|row| (self.address(row), row.occurred_at))
+        let plain = self.plain.rows().iter();
+        let at = self.plain.occurred_at();
+        plain
+            .map(move |row| (Address::Number(row.number()), at))
+            .chain(self.rows.iter().map(|row| (self.address(row), row.occurred_at)))
     }
 
     /// Leaves out the rows whose address `wanted` refuses.
@@ -242,6 +290,7 @@ impl Bulk {
 
     /// Empties it and keeps its memory.
     pub fn clear(&mut self) {
+        self.plain.clear();
         self.rows.clear();
         self.texts.clear();
         self.keys.clear();
@@ -327,6 +376,20 @@ impl Bulk {
             self.keys[place] = new_ids.last().map_or(row.key, |&(_, key)| key);
         }
         new_ids
+    }
+
+    /// Marks the keys, which ascend, that have a row, once sorted.
+    pub(super) fn mark(&self, keys: &[SubscriberKey], marks: &mut [bool]) {
+        let Some(&first) = keys.first() else { return };
+        let mut own = &self.keys[self.keys.partition_point(|&it| it < first)..];
+        for (key, mark) in keys.iter().zip(marks) {
+            while let Some((next, rest)) = own.split_first()
+                && next < key
+            {
+                own = rest;
+            }
+            *mark |= own.first() == Some(key);
+        }
     }
 
     /// The sequence of a key's newest row, once numbered; `None` for a key without one.

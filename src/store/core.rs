@@ -13,10 +13,12 @@ use super::column::ColumnIdentity;
 use super::erase::Gone;
 use super::error::{StoreError, WriteError};
 use super::generation::{self, Generation};
+use super::incoming::Incoming;
 use super::init::{is_unused_segment, take_lock};
 use super::layout::{Entry, LOCK};
 use super::linked::Pool;
 use super::manifest::{FileInfo, LayerInfo, Manifest};
+use super::plain::{PlainRow, PlainRows};
 use super::profiles::ProfileId;
 use super::reader::load;
 use super::standing::{Decided, Standing, decide};
@@ -46,6 +48,8 @@ pub(super) struct Limits {
     pub(super) segment_bytes: u64,
     /// Retracts that are recorded at once when an import is taken back.
     pub(super) undo_rows: usize,
+    /// Rows about people who are known already that are recorded at once.
+    pub(super) known_rows: usize,
 }
 
 impl Default for Limits {
@@ -59,6 +63,7 @@ impl Default for Limits {
             compact_seals_bytes: 4 << 20,
             segment_bytes: SEGMENT_BYTES_MAX,
             undo_rows: Bulk::ROWS_MAX,
+            known_rows: Bulk::ROWS_MAX,
         }
     }
 }
@@ -489,8 +494,122 @@ impl Core {
         Ok(total)
     }
 
-    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    /// Records a list; many rows that say nothing but a number, of people of whom nothing is known,
+    /// apart from the others. Durable when this returns, but for a small list without `sync`.
     fn append_bulk(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        bulk: &mut Bulk,
+        sync: bool,
+    ) -> Result<BulkReport, WriteError> {
+        // Rows are compared with those of the same message one by one.
+        let many = match details.message_id.is_empty() {
+            true => self.limits.compact_after_events.max(1),
+            false => u64::MAX,
+        };
+        let Some(mut plain) = bulk.take_plain(many) else {
+            return self.append_others(details, received_at, bulk, sync);
+        };
+        let at = plain.occurred_at();
+        let mut known = self.part_known(&mut plain, bulk)?;
+        let is_many = plain.rows().len() as u64 >= many;
+        if !is_many {
+            known.extend(std::mem::take(&mut plain).rows());
+        }
+        let mut total = match is_many {
+            true => self.append_fresh(details, received_at, &plain, bulk)?,
+            false => self.append_others(details, received_at, bulk, true)?,
+        };
+        drop(plain);
+        let mut details = details.clone();
+        for rows in known.chunks(self.limits.known_rows) {
+            details.batch = total.batch.unwrap_or(details.batch);
+            bulk.clear();
+            bulk.push_plain(rows, at);
+            total.add(self.append_others(&details, received_at, bulk, true)?);
+        }
+        Ok(total)
+    }
+
+    /// Takes the rows out of `plain`, and sorts it, whose subscribers have events already or are in
+    /// `bulk` too. They go into the bulk; those for which it has no room are given.
+    fn part_known(
+        &self,
+        plain: &mut PlainRows,
+        bulk: &mut Bulk,
+    ) -> Result<Vec<PlainRow>, WriteError> {
+        plain.sort();
+        bulk.sort(self.manifest.folding(), |id| self.standings.key_of_id(id));
+        if self.sequence() == 0 && bulk.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = plain.take_known(|keys| {
+            let mut known = match self.sequence() {
+                0 => vec![false; keys.len()],
+                _ => self.standings.heads(keys)?.into_iter().map(|head| head != 0).collect(),
+            };
+            bulk.mark(keys, &mut known);
+            Ok::<Vec<bool>, StoreError>(known)
+        })?;
+        let room = self.limits.known_rows.saturating_sub(bulk.len());
+        let (now, later) = known.split_at(room.min(known.len()));
+        bulk.push_plain(now, plain.occurred_at());
+        Ok(later.to_vec())
+    }
+
+    /// Records and folds rows about people of whom nothing is known, and those of a bulk about
+    /// other people.
+    fn append_fresh(
+        &mut self,
+        details: &Details,
+        received_at: Timestamp,
+        plain: &PlainRows,
+        bulk: &mut Bulk,
+    ) -> Result<BulkReport, WriteError> {
+        let first = self.sequence() + 1;
+        let mut details = details.clone();
+        if details.batch == Details::NEW_BATCH {
+            details.batch = first;
+        }
+        let opt_out = Fact::new(&details, first, Timestamp::default(), received_at)?;
+        let fresh = plain.number_from(first, self.standings.place_alone(&opt_out));
+        bulk.sort(self.manifest.folding(), |id| self.standings.key_of_id(id));
+        let heads = self.heads(&bulk.keys)?;
+        let new_ids = bulk.number_from(first + fresh.len());
+        let mut report = BulkReport::default();
+        let others = self.changes_of(bulk, &heads, &opt_out, &mut report, Journaled::NotYet)?;
+        let is_settled = others.is_some();
+        let settled = match others {
+            Some(others) => merge_changes(self.standings.changes()?, others),
+            None => self.standings.changes()?,
+        };
+        if is_settled {
+            new_ids.into_iter().for_each(|(id, key)| self.standings.learn(id, key));
+        }
+        let changes = Incoming { settled: &settled, fresh: Some(fresh) };
+        self.append_and_fold(received_at, changes, |core| {
+            for rows in fresh.records() {
+                core.append(&details, received_at, &rows)?;
+            }
+            if is_settled {
+                core.append_rows(&details, received_at, bulk, &heads)?;
+            }
+            Ok(())
+        })?;
+        report.added += fresh.subscribers();
+        report.already += fresh.len() - fresh.subscribers();
+        report.batch = Some(details.batch).filter(|&batch| batch != 0);
+        report.sequence = self.sequence();
+        if !is_settled {
+            // Somebody's history decides, which has to be in the journal first.
+            report.add(self.append_others(&details, received_at, bulk, true)?);
+        }
+        Ok(report)
+    }
+
+    /// Records a list. Without `sync` it is durable only when it is so large that it is folded.
+    fn append_others(
         &mut self,
         details: &Details,
         received_at: Timestamp,
@@ -525,7 +644,9 @@ impl Core {
         // A large bulk goes into a generation at once: by way of the overlay it would be hashed,
         // gathered and sorted again, which took twice as long for 20 million numbers.
         if let Some(changes) = early {
-            self.append_and_fold(details, received_at, bulk, &heads, &changes)?;
+            self.append_and_fold(received_at, changes[..].into(), |core| {
+                core.append_rows(details, received_at, bulk, &heads)
+            })?;
         } else {
             self.append_rows(details, received_at, bulk, &heads)?;
             if sync || is_large {
@@ -546,22 +667,20 @@ impl Core {
         Ok(report)
     }
 
-    /// Writes a list to the journal and, beside it, the generation into which it is folded: that
-    /// is published only after the journal is durable.
+    /// Lets `append` write a list to the journal and writes, beside it, the generation into which
+    /// it is folded: that is published only after the journal is durable.
     fn append_and_fold(
         &mut self,
-        details: &Details,
         received_at: Timestamp,
-        bulk: &Bulk,
-        heads: &[u64],
-        changes: &[(SubscriberKey, Standing)],
+        changes: Incoming<'_>,
+        append: impl FnOnce(&mut Core) -> Result<(), WriteError> + Send,
     ) -> Result<(), WriteError> {
         let gone = Gone::default();
         let (disk, manifest, standings) =
             (self.disk.clone(), self.manifest.clone(), self.standings.clone());
         let (appended, files) = rayon::join(
             || {
-                self.append_rows(details, received_at, bulk, heads)?;
+                append(self)?;
                 self.journal.sync().map_err(WriteError::from)
             },
             || GenerationFiles::write(&*disk, &manifest, &standings, changes, &gone),
@@ -762,7 +881,7 @@ impl Core {
         now: Timestamp,
     ) -> Result<(), WriteError> {
         let (manifest, standings) = (&self.manifest, &self.standings);
-        let files = GenerationFiles::write(&*self.disk, manifest, standings, changes, gone);
+        let files = GenerationFiles::write(&*self.disk, manifest, standings, changes.into(), gone);
         self.adopt_generation(files, gone, sequence, now)
     }
 
@@ -855,7 +974,7 @@ impl GenerationFiles {
         disk: &dyn Disk,
         manifest: &Manifest,
         standings: &Standings,
-        changes: &[(SubscriberKey, Standing)],
+        changes: Incoming<'_>,
         gone: &Gone,
     ) -> Result<GenerationFiles, WriteError> {
         let store = manifest.store_id().unwrap_or_default();

@@ -14,6 +14,7 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 use super::column::{Column, ColumnDamage, ColumnIdentity, ColumnWriter, CopyError, Cursor};
 use super::error::{StoreError, WriteError};
 use super::ids::Ids;
+use super::incoming::Incoming;
 use super::layout::{GenerationNames, ids_name};
 use super::manifest::{FileInfo, LayerInfo, Manifest};
 use super::profiles::{ProfileId, Profiles};
@@ -22,7 +23,7 @@ use super::standing::Standing;
 use crate::disk::{Appender, Disk, DiskError, Mapped};
 use crate::journal::hex;
 use crate::number::{BusinessId, SubscriberKey};
-use crate::snapshot::{Change, SnapshotError, View, merge_with};
+use crate::snapshot::{SnapshotError, View, merge_with};
 use crate::time::Timestamp;
 
 /// The layers, by the names of their files.
@@ -276,12 +277,13 @@ pub(super) fn map_checked(disk: &dyn Disk, file: &FileInfo) -> Result<Mapped, St
 pub(super) fn write(
     disk: &dyn Disk,
     old: &Generation,
-    changes: &[(SubscriberKey, Standing)],
+    changes: Incoming<'_>,
     profiles: &Profiles,
     identity: ColumnIdentity,
 ) -> Result<(Vec<LayerInfo>, FileInfo), WriteError> {
     let profiles_file = write_profiles(disk, profiles, identity)?;
     let write_layer = |layer: &Layer, name: &str, holds: bool| {
+        let changes = changes.of_layer(holds);
         LayerWriter { disk, layer, name, holds, changes, identity }.write()
     };
     let (suppressed, released) = rayon::join(
@@ -356,7 +358,7 @@ struct LayerWriter<'a> {
     name: &'a str,
     /// The value of `opted_out` of the keys that this layer holds.
     holds: bool,
-    changes: &'a [(SubscriberKey, Standing)],
+    changes: Incoming<'a>,
     identity: ColumnIdentity,
 }
 
@@ -391,12 +393,9 @@ impl LayerWriter<'_> {
     }
 
     fn write_set(&self, name: &str) -> Result<(u64, FileInfo), WriteError> {
-        let change = |&(key, standing): &(SubscriberKey, Standing)| Change {
-            key,
-            present: standing.opted_out == self.holds,
-        };
         let mut out = self.create(name)?;
-        let merged = merge_with(&self.layer.set, self.changes, change, &mut out);
+        let members = || self.changes.members(self.holds);
+        let merged = merge_with(&self.layer.set, members, &mut out);
         let summary = merged.map_err(|error| match error {
             SnapshotError::Write { source, .. } => self.failed(name, source),
             source => {
@@ -414,60 +413,76 @@ impl LayerWriter<'_> {
     ) -> Result<(u64, [FileInfo; 3], Option<FileInfo>), WriteError> {
         let places = self.places();
         let gone = places.iter().filter(|place| place.is_member()).count() as u64;
-        let count = self.layer.set.len() - gone + self.held().count() as u64;
-        let column = |name: String, old: &Column, new: fn(&Standing) -> i64| {
-            self.write_column(&name, count, &places, old, new)
-        };
+        let fresh = self.changes.fresh;
+        let come = self.held().count() as u64 + fresh.map_or(0, |fresh| fresh.subscribers());
+        let count = self.layer.set.len() - gone + come;
+        let places = &places[..];
         let layer = self.layer;
         let of_layer = self.name;
-        let heads = || column(names.heads(of_layer), &layer.heads, |it| it.head as i64);
-        let moments =
-            || column(names.moments(of_layer), &layer.moments, |it| it.since_at.as_millis());
+        let heads = || {
+            let name = names.heads(of_layer);
+            self.write_column(&name, count, places, &layer.heads, |it| it.head as i64)
+        };
+        let moments = || {
+            let name = names.moments(of_layer);
+            let moment = |it: &Standing| it.since_at.as_millis();
+            self.write_column(&name, count, places, &layer.moments, moment)
+        };
         let since = || {
-            let is_needed = layer.since.is_some() || self.held().any(|it| it.since != it.head);
+            let is_needed = layer.since.is_some()
+                || fresh.is_some_and(|fresh| fresh.has_repeats())
+                || self.held().any(|it| it.since != it.head);
             let old = layer.since.as_ref().unwrap_or(&layer.heads);
             let name = names.since(of_layer);
-            is_needed.then(|| column(name, old, |it| it.since as i64)).transpose()
+            let column = || self.write_column(&name, count, places, old, |it| it.since as i64);
+            is_needed.then(column).transpose()
         };
-        let profiles =
-            || column(names.profiles(of_layer), &layer.profiles, |it| i64::from(it.profile.0));
+        let profiles = || {
+            let name = names.profiles(of_layer);
+            let profile = |it: &Standing| i64::from(it.profile.0);
+            self.write_column(&name, count, places, &layer.profiles, profile)
+        };
         let ((heads, moments), (since, profiles)) =
             rayon::join(|| rayon::join(heads, moments), || rayon::join(since, profiles));
         Ok((count, [heads?, moments?, profiles?], since?))
     }
 
-    /// How those stand whom this layer holds, of the changed ones.
+    /// How those stand whom this layer holds, of those whose change was settled one by one.
     fn held(&self) -> impl Iterator<Item = &Standing> {
-        let standings = self.changes.iter().map(|(_, standing)| standing);
+        let standings = self.changes.settled.iter().map(|(_, standing)| standing);
         standings.filter(|standing| standing.opted_out == self.holds)
     }
 
-    /// The place of every changed key in the old set: few are searched, many are met on a walk
-    /// through the set. A step of the walk costs about a twentieth of a search.
+    /// The place in the old set of every key whose change was settled: few are searched, many are
+    /// met on a walk through the set. A step of the walk costs about a twentieth of a search.
     fn places(&self) -> Vec<Place> {
         const STEPS_PER_SEARCH: u64 = 20;
         let set = &self.layer.set;
-        if self.changes.len() as u64 * STEPS_PER_SEARCH < set.len() {
-            return self
-                .changes
-                .iter()
+        let settled = self.changes.settled.iter();
+        if self.changes.settled.len() as u64 * STEPS_PER_SEARCH < set.len() {
+            return settled
                 .map(|(key, _)| match set.position(*key) {
                     Some(rank) => Place::new(rank, true),
                     None => Place::new(set.rank(*key), false),
                 })
                 .collect();
         }
-        let mut members = set.iter();
+        let mut place = self.walk();
+        settled.map(|(key, _)| place(*key)).collect()
+    }
+
+    /// Gives the places of ascending keys in the old set.
+    fn walk(&self) -> impl FnMut(SubscriberKey) -> Place {
+        let mut members = self.layer.set.iter();
         let mut member = members.next();
         let mut rank = 0;
-        let mut place = |(key, _): &(SubscriberKey, Standing)| {
-            while member.is_some_and(|member| member < *key) {
+        move |key| {
+            while member.is_some_and(|member| member < key) {
                 member = members.next();
                 rank += 1;
             }
-            Place::new(rank, member == Some(*key))
-        };
-        self.changes.iter().map(&mut place).collect()
+            Place::new(rank, member == Some(key))
+        }
     }
 
     /// Copies an old column around the changed keys, whose entries `new` gives.
@@ -477,7 +492,7 @@ impl LayerWriter<'_> {
         count: u64,
         places: &[Place],
         old: &Column,
-        new: fn(&Standing) -> i64,
+        new: impl Fn(&Standing) -> i64,
     ) -> Result<FileInfo, WriteError> {
         let damaged = |at| WriteError::from(self.layer.damaged_column(old, at));
         let output = |source| self.failed(name, source);
@@ -485,8 +500,10 @@ impl LayerWriter<'_> {
             CopyError::Output(source) => output(source),
             CopyError::Old(at) => damaged(at),
         };
+        let extremes = self.changes.fresh.map(|fresh| fresh.extremes());
         let bounds = self
             .held()
+            .chain(extremes.iter().flatten())
             .map(|standing| (new(standing), new(standing)))
             .chain(old.bounds())
             .reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
@@ -499,7 +516,9 @@ impl LayerWriter<'_> {
         }
         let mut entries = Cursor::new(old);
         let mut copied = 0;
-        for ((_, standing), place) in self.changes.iter().zip(places) {
+        let mut walk = self.walk();
+        self.changes.visit(|key, standing, settled| {
+            let place = settled.map_or_else(|| walk(key), |at| places[at]);
             if place.rank() > copied {
                 column.copy(&mut entries, place.rank() - copied).map_err(failed)?;
                 copied = place.rank();
@@ -511,7 +530,8 @@ impl LayerWriter<'_> {
             if standing.opted_out == self.holds {
                 column.push(new(standing)).map_err(output)?;
             }
-        }
+            Ok::<(), WriteError>(())
+        })?;
         column.copy(&mut entries, self.layer.set.len() - copied).map_err(failed)?;
         column.finish().map_err(output)?.finish(name)
     }

@@ -18,6 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::disk::Mapped;
 use crate::number::{BusinessId, SubscriberKey};
+use crate::snapshot::prefetch;
 
 /// The first bytes of a table of ids.
 const IDS_MAGIC: [u8; 8] = *b"OPTOUTN\n";
@@ -136,12 +137,37 @@ impl Ids {
 
     /// The key of an id; `None` when no folded event is about it.
     pub(super) fn find(&self, id: &str) -> Option<SubscriberKey> {
-        let hash = self.hash(id);
+        self.find_all(&[id])[0]
+    }
+
+    /// [`Ids::find`] for each of many ids. They take each step together, and each step asks for
+    /// the memory of the next, so that they wait for memory at the same time.
+    pub(super) fn find_all(&self, ids: &[&str]) -> Vec<Option<SubscriberKey>> {
         let list = self.list();
-        let mut place = first_from(list, hash);
+        let mut keys = vec![None; ids.len()];
+        if list.is_empty() {
+            return keys;
+        }
+        let mut searches: Vec<Search> = ids.iter().map(|id| Search::new(self.hash(id))).collect();
+        for _ in 0..GUESSES {
+            searches.iter_mut().for_each(|search| search.guess(list));
+        }
+        for search in &mut searches {
+            search.finish(list);
+            prefetch(self.texts(), self.text_begin(search.place.min(list.len() - 1)));
+        }
+        for ((id, key), search) in ids.iter().zip(&mut keys).zip(&searches) {
+            *key = self.find_from(search.place, search.hash, id);
+        }
+        keys
+    }
+
+    /// The key of an id whose hash is first met at a place of the list.
+    fn find_from(&self, mut place: usize, hash: u64, id: &str) -> Option<SubscriberKey> {
+        let list = self.list();
         while let Some(entry) = list.get(place).filter(|entry| entry.hash.get() == hash) {
             let text = self.text(place);
-            if text == id.as_bytes() || text.is_empty() {
+            if text.is_empty() || text == id.as_bytes() {
                 return Some(SubscriberKey::of_id(entry.sequence.get()));
             }
             place += 1;
@@ -213,10 +239,17 @@ impl Ids {
     }
 
     fn text(&self, place: usize) -> &[u8] {
-        let list = self.list();
-        let begin = place.checked_sub(1).map_or(0, |before| list[before].text_end.get() as usize);
-        let texts = size_of::<IdsHeader>() + size_of_val(list);
-        &self.bytes.as_ref()[texts + begin..texts + list[place].text_end.get() as usize]
+        &self.texts()[self.text_begin(place)..self.list()[place].text_end.get() as usize]
+    }
+
+    fn text_begin(&self, place: usize) -> usize {
+        place.checked_sub(1).map_or(0, |before| self.list()[before].text_end.get() as usize)
+    }
+
+    /// All texts, one behind the other.
+    fn texts(&self) -> &[u8] {
+        let begin = size_of::<IdsHeader>() + self.entries * size_of::<IdEntry>();
+        &self.bytes.as_ref()[begin..]
     }
 }
 
@@ -257,31 +290,60 @@ fn seed(store: [u8; 16]) -> u64 {
     u64::from_le_bytes(store[..8].try_into().expect("eight of sixteen bytes"))
 }
 
-/// The place of the first entry whose hash is not below `hash`. Hashes are spread evenly, so that
-/// it is guessed. A guess in n entries is off by about the root of n, and one from where the last
-/// one led by the root of that; then the neighbourhood is searched.
-fn first_from(list: &[IdEntry], hash: u64) -> usize {
-    const GUESSES: usize = 3;
-    let places = |hashes: u64| ((u128::from(hashes) * list.len() as u128) >> 64) as usize;
-    let mut guess = places(hash);
-    for _ in 1..GUESSES {
-        let Some(there) = list.get(guess).map(|entry| entry.hash.get()) else { break };
-        guess = match there < hash {
-            true => (guess + places(hash - there)).min(list.len()),
-            false => guess.saturating_sub(places(there - hash)),
-        };
+/// How often the place of a hash is guessed before it is searched.
+const GUESSES: usize = 3;
+
+/// The way to the first entry whose hash is not below one. Hashes are spread evenly, so that its
+/// place is guessed. A guess in n entries is off by about the root of n, and one from where the
+/// last one led by the root of that; then the neighbourhood is searched.
+struct Search {
+    hash: u64,
+    /// The guess; in the end the place.
+    place: usize,
+    is_first: bool,
+}
+
+impl Search {
+    fn new(hash: u64) -> Search {
+        Search { hash, place: 0, is_first: true }
     }
-    let mut reach = 8;
-    loop {
-        let low = guess.saturating_sub(reach);
-        let high = (guess + reach).min(list.len());
-        let is_below = |place: usize| list[place].hash.get() < hash;
-        let low_is_below = low == 0 || is_below(low - 1);
-        let high_is_not = high == list.len() || !is_below(high);
-        if low_is_below && high_is_not {
-            return low + list[low..high].partition_point(|entry| entry.hash.get() < hash);
+
+    /// Makes a guess, or a better one, in a list that is not empty, and asks for the memory there.
+    fn guess(&mut self, list: &[IdEntry]) {
+        let places = |hashes: u64| ((u128::from(hashes) * list.len() as u128) >> 64) as usize;
+        if self.is_first {
+            self.place = places(self.hash);
+            self.is_first = false;
+        } else if let Some(there) = list.get(self.place).map(|entry| entry.hash.get()) {
+            self.place = match there < self.hash {
+                true => (self.place + places(self.hash - there)).min(list.len()),
+                false => self.place.saturating_sub(places(there - self.hash)),
+            };
         }
-        reach *= 4;
+        for place in [self.place.saturating_sub(Self::REACH), self.place, self.place + Self::REACH]
+        {
+            prefetch(list, place);
+        }
+    }
+
+    /// How many entries around the last guess are searched first.
+    const REACH: usize = 8;
+
+    fn finish(&mut self, list: &[IdEntry]) {
+        let mut reach = Self::REACH;
+        loop {
+            let low = self.place.saturating_sub(reach);
+            let high = (self.place + reach).min(list.len());
+            let is_below = |place: usize| list[place].hash.get() < self.hash;
+            let low_is_below = low == 0 || is_below(low - 1);
+            let high_is_not = high == list.len() || !is_below(high);
+            if low_is_below && high_is_not {
+                let near = &list[low..high];
+                self.place = low + near.partition_point(|entry| entry.hash.get() < self.hash);
+                return;
+            }
+            reach *= 4;
+        }
     }
 }
 

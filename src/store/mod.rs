@@ -15,16 +15,19 @@ mod bulk;
 mod changes;
 mod column;
 mod core;
+mod effect;
 mod erase;
 mod error;
 mod filter;
 mod generation;
 mod ids;
+mod incoming;
 mod init;
 pub(crate) mod layout;
 mod linked;
 mod manifest;
 mod past;
+mod plain;
 mod profiles;
 mod reader;
 mod registry;
@@ -40,11 +43,13 @@ mod writer;
 mod tests;
 
 pub use bulk::{Bulk, BulkReport};
+pub(crate) use effect::Effect;
 pub use erase::{EraseReport, Erased, Erasure};
 pub use error::{StoreError, WriteError};
 pub use init::{Initialized, init, init_on};
 pub use manifest::Manifest;
 pub use past::Moment;
+pub(crate) use plain::PlainRow;
 pub use reader::Reader;
 pub use registry::{
     KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,

@@ -386,6 +386,16 @@ impl Reader {
         Ok(self.standings.key_of_id(id))
     }
 
+    /// As [`Reader::key_of_id`] for each of many ids, in their order, several times faster.
+    ///
+    /// # Errors
+    ///
+    /// When an earlier refresh failed.
+    pub fn keys_of_ids(&self, ids: &[&str]) -> Result<Vec<Option<SubscriberKey>>, StoreError> {
+        self.usable()?;
+        Ok(self.standings.keys_of_ids(ids))
+    }
+
     /// Goes through the records past the sequence `after` that `wanted` accepts by what the
     /// index says, oldest first, until `visit` gives `false`. Other records are not read. A record
     /// of which a view of an earlier moment knows a part is given as if it ended there.

@@ -112,8 +112,12 @@ pub(crate) struct Lens {
 impl Lens {
     /// The rulings on a list of profiles.
     pub(super) fn new(profiles: &Profiles, policy: &Policy, context: &Context) -> Lens {
-        let by_profile: Vec<Ruling> =
-            profiles.iter().map(|it| policy.on_claims(&it.claims, context)).collect();
+        Lens::by(profiles, |claims| policy.on_claims(claims, context))
+    }
+
+    /// The rulings on a list of profiles, by what stands in each.
+    pub(super) fn by(profiles: &Profiles, ruling: impl Fn(&Claims) -> Ruling) -> Lens {
+        let by_profile: Vec<Ruling> = profiles.iter().map(|it| ruling(&it.claims)).collect();
         let opted_out = profiles.iter().zip(&by_profile).filter(|it| !it.0.claims.is_empty());
         let mut of_claims = opted_out.map(|(_, ruling)| *ruling);
         let first = of_claims.next();
@@ -193,6 +197,17 @@ impl Standings {
     /// The key of an id; `None` when no event is about it.
     pub(super) fn key_of_id(&self, id: &str) -> Option<SubscriberKey> {
         self.ids.get(id).copied().or_else(|| self.generation.ids.find(id))
+    }
+
+    /// The key of each id; `None` when no event is about it.
+    pub(super) fn keys_of_ids(&self, ids: &[&str]) -> Vec<Option<SubscriberKey>> {
+        let mut keys = self.generation.ids.find_all(ids);
+        if !self.ids.is_empty() {
+            for (id, key) in ids.iter().zip(&mut keys) {
+                *key = self.ids.get(*id).copied().or(*key);
+            }
+        }
+        keys
     }
 
     /// Remembers the key of a new id.

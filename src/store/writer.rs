@@ -261,7 +261,8 @@ impl Writer {
     }
 
     /// Records a list of opt-outs that share their details, and returns when all are durable.
-    /// Folds the journal into a new generation when enough has gathered.
+    /// Folds the journal into a new generation when enough has gathered. What the list holds
+    /// afterwards says nothing; it can be cleared and filled again.
     ///
     /// # Errors
     ///
