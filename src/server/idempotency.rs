@@ -39,7 +39,8 @@ impl Request {
     ) -> Result<Option<Request>, Problem> {
         let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
         let Some(value) = values.next() else { return Ok(None) };
-        let is_key = |it: &&[u8]| (1..=255).contains(&it.len()) && it.iter().all(u8::is_ascii_graphic);
+        let is_key =
+            |it: &&[u8]| (1..=255).contains(&it.len()) && it.iter().all(u8::is_ascii_graphic);
         let key = Some(value.as_bytes()).filter(is_key).filter(|_| values.next().is_none());
         let Some(key) = key else {
             let how = "Idempotency-Key is given once, with 1 to 255 visible ASCII characters";

@@ -209,8 +209,8 @@ impl KeyFile {
         if new.expires_at.is_some_and(|end| end <= now) {
             return Err(KeyError::Expired);
         }
-        let is_name = new.name.chars().count() <= NAME_CHARS_MAX
-            && !new.name.chars().any(char::is_control);
+        let is_name =
+            new.name.chars().count() <= NAME_CHARS_MAX && !new.name.chars().any(char::is_control);
         if !is_name {
             return Err(KeyError::Name);
         }

@@ -180,8 +180,8 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let Settings { policy, limits, log, .. } = settings;
-        let (service, threads) = Service::start(writer, view, key_file, keys, &limits)
-            .map_err(ServeError::Threads)?;
+        let (service, threads) =
+            Service::start(writer, view, key_file, keys, &limits).map_err(ServeError::Threads)?;
         let app = Arc::new(App {
             service,
             policy,

@@ -258,10 +258,8 @@ impl Recorder {
             if queue.closed {
                 return None;
             }
-            let (woken, waited) = service
-                .arrived
-                .wait_timeout(queue, IDLE)
-                .unwrap_or_else(PoisonError::into_inner);
+            let (woken, waited) =
+                service.arrived.wait_timeout(queue, IDLE).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
             if waited.timed_out() && queue.waiting.is_empty() {
                 drop(queue);

@@ -71,7 +71,8 @@ fn one_bad_item_stops_no_other() {
     ];
     assert_eq!(outcomes, expected.map(|(index, word)| (index, json!(word))));
     let fields = ["number", "source", "occurred_at", "channel"];
-    let invalid = answer["items"].as_array().unwrap().iter().filter(|it| it["outcome"] == "invalid");
+    let invalid =
+        answer["items"].as_array().unwrap().iter().filter(|it| it["outcome"] == "invalid");
     for (item, field) in invalid.zip(fields) {
         assert_eq!(item["errors"][0]["field"], field);
     }

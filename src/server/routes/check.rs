@@ -120,11 +120,7 @@ impl From<Verdict> for VerdictView {
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A refusal: do not send")
     )
 )]
-pub(super) async fn check(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
+pub(super) async fn check(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
     let bytes = match json_bytes(&headers, body, &app.limits).await {
         Ok(bytes) => bytes,
         Err(problem) => return problem.into_response(),

@@ -365,9 +365,8 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
     let mut wanted = parts.wanted()?;
     let mask = exported.mask.unwrap_or(false);
     let place = app.downloads.clone().try_acquire_owned();
-    let place = place.map_err(|_| {
-        Problem::new(Kind::Overloaded, "too many downloads at once").retry_after(5)
-    })?;
+    let place = place
+        .map_err(|_| Problem::new(Kind::Overloaded, "too many downloads at once").retry_after(5))?;
     let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
     let app = app.clone();
     tokio::task::spawn_blocking(move || {

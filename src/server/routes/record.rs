@@ -500,12 +500,7 @@ fn text_of<'a>(details: &'a mut Details, field: &str) -> &'a mut String {
 
 /// The events of a number: whatever can be read counts, so that two numbers in a text are two
 /// events, and one that can't be read does not stop the other.
-fn events(
-    number: &str,
-    numbers: &NumberReader,
-    details: &Details,
-    occurred_at: Timestamp,
-) -> Read {
+fn events(number: &str, numbers: &NumberReader, details: &Details, occurred_at: Timestamp) -> Read {
     const RAW_CHARS_MAX: usize = 250;
     let raw: String = number.chars().filter(|&it| it != '\0').take(RAW_CHARS_MAX).collect();
     let event = |address| NewEvent {
