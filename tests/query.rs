@@ -78,7 +78,7 @@ fn filter(random: &mut Random) -> Filter {
     let (one, other) = (random.below(MOMENTS + 2), random.below(MOMENTS + 2));
     let bound = |step, random: &mut Random| (random.below(4) > 0).then(|| moment(step));
     let (from, to) = (bound(one.min(other), random), bound(one.max(other), random));
-    Filter {
+    Filter { after: 0,
         range: TimeRange::new(from, to).unwrap(),
         clock: [Clock::Occurred, Clock::Received][random.below(2) as usize],
         source: [None, Some(Source::Keyword)][random.below(2) as usize],

@@ -1,11 +1,12 @@
 //! What did the client send?
 //!
 //! Bodies and queries, bounded before and while they are read. Promises: nothing larger than the
-//! limits is held, and no refusal repeats what was sent. Leaves to others: what the fields mean.
+//! limits is held, and no refusal of theirs repeats a value that was sent. Leaves to others: what the fields mean.
 
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::Query;
@@ -16,17 +17,45 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
+use super::App;
 use super::limits::Limits;
 use super::problem::{Kind, Problem};
 
+/// Bodies up to here need no room among the large ones.
+const SMALL_BODY: u64 = 32 << 10;
+/// What room is counted in.
+const ROOM_UNIT: u64 = 1 << 10;
+
+/// A body, and the room that it takes.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) bytes: Bytes,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
+impl Received {
+    /// Whether it is read faster than it is handed to another thread.
+    pub(super) fn is_small(&self) -> bool {
+        self.bytes.len() as u64 <= SMALL_BODY
+    }
+}
+
+/// Room for large bodies: all that are there at the same time share it.
+pub(super) fn room(limits: &Limits) -> Arc<Semaphore> {
+    let units = limits.bodies_bytes.max(limits.body_bytes) as u64 / ROOM_UNIT + 1;
+    Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(usize::MAX)))
+}
+
 /// The bytes of a body that says it is JSON.
 pub(super) async fn json_bytes(
+    app: &App,
     headers: &HeaderMap,
     body: Body,
-    limits: &Limits,
-) -> Result<Bytes, Problem> {
+) -> Result<Received, Problem> {
+    let limits = &app.limits;
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
     if !kind.eq_ignore_ascii_case("application/json") {
@@ -42,16 +71,40 @@ pub(super) async fn json_bytes(
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
     }
+    // Of chunks nobody knows how many come.
+    let size = body.size_hint().upper().unwrap_or(limit as u64);
+    let room = match size <= SMALL_BODY {
+        true => None,
+        false => Some(take_room(app, size).await?),
+    };
     match timeout(limits.body_time, Limited::new(body, limit).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Ok(collected)) => Ok(Received { bytes: collected.to_bytes(), _room: room }),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Problem::new(Kind::Malformed, "the body could not be read to its end")),
         Err(_) => Err(Problem::new(Kind::TooSlow, "the body took too long")),
     }
 }
 
+async fn take_room(app: &App, size: u64) -> Result<OwnedSemaphorePermit, Problem> {
+    let units = u32::try_from(size / ROOM_UNIT).unwrap_or(u32::MAX);
+    let room = timeout(app.limits.body_time, app.room.clone().acquire_many_owned(units)).await;
+    match room {
+        Ok(Ok(room)) => Ok(room),
+        _ => Err(Problem::new(Kind::Overloaded, "too many large bodies at once")),
+    }
+}
+
+/// Refuses lists, which would be taken for the fields of an object in their order.
+pub(super) fn is_object(bytes: &[u8]) -> Result<(), Problem> {
+    match bytes.trim_ascii_start().first() {
+        Some(b'[') => Err(Problem::field("line 1", "expected an object")),
+        _ => Ok(()),
+    }
+}
+
 /// A body as what it should be.
 pub(super) fn from_json<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, Problem> {
+    is_object(bytes)?;
     serde_json::from_slice(bytes).map_err(|error| {
         let at = format!("line {}, column {}", error.line(), error.column());
         if error.is_data() {

@@ -40,6 +40,8 @@ impl Open {
     }
 }
 
+/// Bytes of a connection that are held at most while they are read.
+const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// After an error of `accept`: most often there are too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -108,7 +110,8 @@ impl Connection {
             // Without a timer hyper ignores the time that headers may take.
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_time)
-            .max_buf_size(limits.header_bytes.max(8192))
+            .max_buf_size(BUFFER_BYTES_MAX)
+            .max_header_size(limits.header_bytes)
             .max_headers(limits.headers)
             .serve_connection(io, answer);
         let mut serving = pin!(serving);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
@@ -60,6 +60,7 @@ pub(super) async fn guard(
 ) -> Response {
     let begin = Instant::now();
     let method = known_method(request.method().as_str());
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
     let matched = request.extensions().get::<MatchedPath>().cloned();
     let route = matched.as_ref().map_or("-", MatchedPath::as_str);
     let admitted = app.admit(&mut request, route);
@@ -75,7 +76,13 @@ pub(super) async fn guard(
             }
         },
     };
+    let is_malformed = response.status() == StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();
+    if is_chunked || is_malformed {
+        // Of two lengths hyper takes the chunks, as it should; a proxy in front may have taken the
+        // other and see the next request somewhere else.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let (status, took) = (response.status().as_u16(), begin.elapsed());

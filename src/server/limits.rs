@@ -18,7 +18,9 @@ pub struct Limits {
     pub connections: usize,
     /// Bytes of a body.
     pub body_bytes: usize,
-    /// Bytes of a request's line and headers, at least 8,192.
+    /// Bytes of all bodies above 32 KiB that are there at the same time; others wait.
+    pub bodies_bytes: usize,
+    /// Bytes of a request's line and headers, below 65,536.
     pub header_bytes: usize,
     /// Headers of a request.
     pub headers: usize,
@@ -59,6 +61,7 @@ impl Default for Limits {
         Limits {
             connections: 4096,
             body_bytes: 16 << 20,
+            bodies_bytes: 128 << 20,
             header_bytes: 16 << 10,
             headers: 64,
             query_bytes: 4096,

@@ -41,7 +41,7 @@ use self::limits::Buckets;
 use self::metrics::Metrics;
 use self::problem::{Kind, Problem};
 use self::service::{Service, Threads};
-use crate::disk::RealDisk;
+use crate::disk::{Disk, RealDisk};
 use crate::policy::Policy;
 use crate::store::{Reader, StoreError, WriteError, Writer};
 
@@ -156,6 +156,8 @@ pub(crate) struct App {
     questions: Arc<Semaphore>,
     questions_waiting: AtomicUsize,
     downloads: Arc<Semaphore>,
+    /// For large bodies.
+    room: Arc<Semaphore>,
 }
 
 impl Server {
@@ -166,22 +168,30 @@ impl Server {
     /// When the store or the address can't be had, or there is no key and the address is not
     /// loopback.
     pub fn bind(directory: impl AsRef<Path>, settings: Settings) -> Result<Server, ServeError> {
-        let disk = Arc::new(RealDisk::new(directory.as_ref()));
-        let key_file = KeyFile::open(disk)?;
+        Server::bind_on(Arc::new(RealDisk::new(directory.as_ref())), settings)
+    }
+
+    /// As [`Server::bind`], for the store on a disk of the caller's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::bind`].
+    pub fn bind_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Server, ServeError> {
+        let key_file = KeyFile::open(disk.clone())?;
         let keys = key_file.ring(key_file.bytes().map_err(KeyError::from)?.as_deref())?;
         let address = settings.address;
         if !keys.is_needed() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });
         }
-        let writer = Writer::open(directory.as_ref())?;
-        let view = Reader::open(directory.as_ref())?;
+        let writer = Writer::open_on(disk.clone())?;
+        let view = Reader::open_on(disk)?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let Settings { policy, limits, log, .. } = settings;
-        let (service, threads) =
-            Service::start(writer, view, key_file, keys, &limits).map_err(ServeError::Threads)?;
+        let (service, threads) = Service::start(writer, view, key_file, keys, &limits, log.clone())
+            .map_err(ServeError::Threads)?;
         let app = Arc::new(App {
             service,
             policy,
@@ -196,6 +206,7 @@ impl Server {
             questions: Arc::new(Semaphore::new(limits.questions)),
             questions_waiting: AtomicUsize::new(0),
             downloads: Arc::new(Semaphore::new(limits.downloads)),
+            room: body::room(&limits),
             limits,
         });
         let stop = watch::Sender::new(false);

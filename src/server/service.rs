@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::Log;
 use super::keys::{KeyFile, KeyRing};
 use super::limits::Limits;
 use crate::store::{NewEvent, Reader, Receipt, StoreError, WriteError, Writer};
@@ -24,7 +25,7 @@ const POLL: Duration = Duration::from_millis(50);
 const POLLS_PER_KEYS: u32 = 4;
 /// Nothing to record for so long: a good moment to fold.
 const IDLE: Duration = Duration::from_millis(200);
-/// Folding waits for an idle moment no longer than this.
+/// Folding waits for an idle moment no longer than this; after a failure, so long for another try.
 const FOLD_AT_LEAST: Duration = Duration::from_secs(60);
 
 /// Who records.
@@ -57,7 +58,6 @@ pub(super) struct Counts {
 }
 
 /// The store behind the server.
-#[derive(Debug)]
 pub(super) struct Service {
     queue: Mutex<Queue>,
     arrived: Condvar,
@@ -67,6 +67,7 @@ pub(super) struct Service {
     key_file: KeyFile,
     /// Whether the writer still records.
     writes: AtomicBool,
+    log: Log,
     pub(super) counts: Counts,
 }
 
@@ -106,6 +107,7 @@ impl Service {
         key_file: KeyFile,
         keys: KeyRing,
         limits: &Limits,
+        log: Log,
     ) -> std::io::Result<(Arc<Service>, Threads)> {
         let service = Arc::new(Service {
             queue: Mutex::default(),
@@ -115,6 +117,7 @@ impl Service {
             keys: RwLock::new(Arc::new(keys)),
             key_file,
             writes: AtomicBool::new(true),
+            log,
             counts: Counts::default(),
         });
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
@@ -135,11 +138,11 @@ impl Service {
         self.arrived.notify_all();
     }
 
-    /// Records events: their receipts, once they are durable and every later question finds them.
+    /// Records events, which are received now: their receipts, once they are durable and every
+    /// later question finds them.
     pub(super) async fn record(
         &self,
         events: Vec<NewEvent>,
-        received_at: Timestamp,
         urgency: Urgency,
     ) -> Result<Vec<Receipt>, Unrecorded> {
         let (answer, answered) = oneshot::channel();
@@ -157,6 +160,8 @@ impl Service {
                 return Err(Unrecorded::Busy);
             }
             queue.events += events.len();
+            // Read under the lock, so that the order of moments is that of sequences.
+            let received_at = Timestamp::now();
             queue.waiting.push(Call { events, received_at, answer });
         }
         self.arrived.notify_one();
@@ -188,7 +193,8 @@ impl Service {
 
     /// Looks for other processes' events and for changed keys until the service is closed.
     fn look(&self) {
-        let mut known = self.key_file.bytes().ok();
+        // What the server began with may have changed since.
+        let mut known = None;
         let mut keys_in = POLLS_PER_KEYS;
         while !self.lock().closed {
             thread::sleep(POLL);
@@ -230,11 +236,13 @@ struct Recorder {
     service: Arc<Service>,
     writer: Writer,
     folded_at: Instant,
+    /// When it failed last.
+    failed_at: Option<Instant>,
 }
 
 impl Recorder {
     fn new(service: Arc<Service>, writer: Writer) -> Recorder {
-        Recorder { service, writer, folded_at: Instant::now() }
+        Recorder { service, writer, folded_at: Instant::now(), failed_at: None }
     }
 
     fn run(mut self) {
@@ -282,12 +290,8 @@ impl Recorder {
         counts.groups.fetch_add(1, Ordering::Relaxed);
         let recorded: usize = receipts.iter().flatten().map(Vec::len).sum();
         counts.events.fetch_add(recorded as u64, Ordering::Relaxed);
-        let is_finished = |it: &Result<_, WriteError>| {
-            matches!(it, Err(WriteError::Finished | WriteError::LockLost { .. }))
-                || matches!(it, Err(WriteError::Store(error)) if !error.is_store_at_fault())
-        };
-        if receipts.iter().any(is_finished) {
-            self.service.writes.store(false, Ordering::Relaxed);
+        if receipts.iter().any(Result::is_err) {
+            self.look_at_writer();
         }
         // What is durable is acknowledged even when the view can't follow: it then answers
         // nothing.
@@ -299,9 +303,26 @@ impl Recorder {
     }
 
     fn fold(&mut self) {
+        if self.failed_at.is_some_and(|at| at.elapsed() < FOLD_AT_LEAST) {
+            return;
+        }
         self.folded_at = Instant::now();
-        if let Ok(Some(_)) = self.writer.compact_if_due(Timestamp::now()) {
-            self.service.counts.folds.fetch_add(1, Ordering::Relaxed);
+        match self.writer.compact_if_due(Timestamp::now()) {
+            Ok(None) => {}
+            Ok(Some(_)) => {
+                self.service.counts.folds.fetch_add(1, Ordering::Relaxed);
+            }
+            Err(error) => {
+                self.failed_at = Some(Instant::now());
+                (self.service.log)(&format!("store: not folded: {error}"));
+                self.look_at_writer();
+            }
+        }
+    }
+
+    fn look_at_writer(&self) {
+        if !self.writer.is_usable() {
+            self.service.writes.store(false, Ordering::Relaxed);
         }
     }
 }

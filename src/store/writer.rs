@@ -201,6 +201,12 @@ impl Writer {
         self.core().metadata_release().to_owned()
     }
 
+    /// Whether it can still record: neither did a write or sync fail, nor has somebody taken the
+    /// lock away.
+    pub fn is_usable(&self) -> bool {
+        self.core().check().is_ok()
+    }
+
     /// Sequence of the newest event.
     pub fn sequence(&self) -> u64 {
         self.core().sequence()

@@ -150,7 +150,10 @@ fn a_download_holds_what_the_list_holds() {
     assert_eq!(disposition, "attachment; filename=\"optouts.csv\"");
     assert_eq!(csv.header("x-content-type-options"), Some("nosniff"));
     let text = csv.text();
-    assert!(text.starts_with("sequence,number,") && text.contains("'=cmd()"), "a cell is a formula");
+    assert!(
+        text.starts_with("sequence,number,") && text.contains("'=cmd()"),
+        "a cell is a formula"
+    );
     assert_eq!(text.lines().filter(|line| line.contains("opt-out")).count(), 3001);
     let lines = client.get("/v1/optouts/export?format=ndjson&campaign=%3Dcmd()&mask=true");
     let line: Value = serde_json::from_slice(&lines.body).unwrap();
@@ -238,7 +241,7 @@ fn the_description_lists_the_methods_that_there_are() {
     let document = document(&served);
     assert_eq!(document["openapi"], "3.1.0");
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 10);
     for (path, methods) in paths {
         let asked = path.replace("{number}", "+525512345678");
         for method in ["get", "post", "put", "patch", "delete", "trace", "options"] {
@@ -259,7 +262,8 @@ fn every_example_of_the_handbook_works() {
     let place = Place::new();
     let served = place.serve();
     let document = document(&served);
-    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).unwrap();
     let mut examples = 0;
     for block in text.split("```sh\n").skip(1) {
         let block = block.split("```").next().unwrap().replace("\\\n", " ");

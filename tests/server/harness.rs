@@ -1,13 +1,13 @@
 //! A store, a server for it in this process, and a client that sends bytes as they are.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use optout::disk::RealDisk;
+use optout::disk::{Disk, RealDisk};
 use optout::number::Folding;
 use optout::server::{KeyFile, Limits, NewKey, Scope, Server, Settings, Stopper};
 use optout::store;
@@ -56,10 +56,7 @@ impl Place {
             log.push_str(line);
             log.push('\n');
         });
-        let server = Server::bind(self.store(), settings).unwrap();
-        let (address, stopper) = (server.address(), server.stopper());
-        let thread = Some(std::thread::spawn(move || server.run().unwrap()));
-        Served { address, stopper, thread, log }
+        Served::run(Server::bind(self.store(), settings).unwrap(), log)
     }
 }
 
@@ -72,6 +69,18 @@ pub(crate) struct Served {
 }
 
 impl Served {
+    /// Serves the store on a disk.
+    pub(crate) fn on(disk: Arc<dyn Disk>) -> Served {
+        let settings = Settings::new("127.0.0.1:0".parse().unwrap());
+        Served::run(Server::bind_on(disk, settings).unwrap(), Arc::default())
+    }
+
+    fn run(server: Server, log: Arc<Mutex<String>>) -> Served {
+        let (address, stopper) = (server.address(), server.stopper());
+        let thread = Some(std::thread::spawn(move || server.run().unwrap()));
+        Served { address, stopper, thread, log }
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::new(self.address)
     }
@@ -212,6 +221,15 @@ impl Client {
         answer.body.resize(size, 0);
         self.stream.read_exact(&mut answer.body).ok()?;
         Some(answer)
+    }
+
+    /// Whether the server closes the connection before long without another answer.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut rest = Vec::new();
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => !rest.windows(5).any(|it| it == b"HTTP/"),
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 
     fn line(&mut self) -> Option<String> {

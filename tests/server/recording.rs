@@ -3,16 +3,19 @@
 use std::collections::HashSet;
 use std::io::BufRead;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use optout::number::{Number, fold};
+use optout::disk::{Faults, MemoryDisk};
+use optout::number::{Folding, Number, fold};
 use optout::server::Scope;
 use optout::store::{self, Reader};
+use optout::time::Timestamp;
 use serde_json::{Value, json};
 
-use crate::harness::{Client, JSON, Place};
+use crate::harness::{Client, JSON, Place, Served};
 
 const OPT_OUTS: &str = "/v1/optouts";
 const RESUBSCRIBES: &str = "/v1/resubscribes";
@@ -132,7 +135,10 @@ fn a_resubscribe_needs_a_reason_and_lifts_what_it_may() {
     let (admin, _) = place.key(&[Scope::Resubscribe, Scope::Admin]);
     let served = place.serve();
     let mut client = served.client().with_key(&key);
+    // Who came back at the very moment of his opt-out did not come back after it.
+    let later = || thread::sleep(Duration::from_millis(3));
     client.post(OPT_OUTS, &json!({"number": NUMBER, "source": "keyword"})).is(200);
+    later();
     client.post(RESUBSCRIBES, &json!({"number": NUMBER})).refuses(422);
     client.post(RESUBSCRIBES, &json!({"number": NUMBER, "reason": " "})).refuses(422);
     let by_operator = json!({"number": NUMBER, "reason": "called", "source": "agent"});
@@ -147,7 +153,9 @@ fn a_resubscribe_needs_a_reason_and_lifts_what_it_may() {
     assert_eq!(answer["items"][0]["outcome"], "resubscribed");
     assert_eq!(answer["items"][0]["opted_out"], false);
 
+    later();
     client.post(OPT_OUTS, &json!({"number": NUMBER, "source": "keyword"})).is(200);
+    later();
     let own_word = json!({"number": NUMBER, "reason": "START", "source": "keyword"});
     let answer = client.post(RESUBSCRIBES, &own_word).is(200);
     assert_eq!(answer["items"][0]["outcome"], "resubscribed");
@@ -228,6 +236,36 @@ fn a_full_queue_turns_others_away_before_opt_outs() {
     assert!(refused.header("retry-after").is_some());
     client.post(OPT_OUTS, &of(8, false)).is(200);
     client.post(OPT_OUTS, &of(9, false)).refuses(503);
+}
+
+#[test]
+fn what_could_not_be_synced_is_not_acknowledged() {
+    let disk = Arc::new(MemoryDisk::new());
+    store::init_on(&*disk, Folding::default(), Timestamp::now()).unwrap();
+    let served = Served::on(disk.clone());
+    let mut client = served.client();
+    client.post(OPT_OUTS, &json!({"number": NUMBER})).is(200);
+    client.get("/readyz").is(200);
+    disk.set_faults(Faults { syncs_left: Some(0), ..Faults::default() });
+    let key = ("Idempotency-Key", "a");
+    let body = json!({"number": "+13053388888"}).to_string();
+    for _ in 0..2 {
+        let answer = client.ask("POST", OPT_OUTS, &[JSON, key], body.as_bytes());
+        answer.refuses(503);
+        assert!(answer.header("retry-after").is_some());
+    }
+    client.get("/readyz").refuses(503);
+    client.get("/healthz").is(200);
+    served.end();
+    // The next server records what is sent again.
+    disk.set_faults(Faults::default());
+    let after = Arc::new(disk.after_power_cut());
+    let served = Served::on(after);
+    let mut client = served.client();
+    let answer = client.ask("POST", OPT_OUTS, &[JSON, key], body.as_bytes()).is(200);
+    assert_eq!(answer["items"][0]["sequence"], 2);
+    let person = client.get(&format!("/v1/numbers/{NUMBER}")).is(200);
+    assert_eq!(person["opted_out"], true);
 }
 
 /// A server in a process of its own, and where it listens.

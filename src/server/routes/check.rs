@@ -121,11 +121,11 @@ impl From<Verdict> for VerdictView {
     )
 )]
 pub(super) async fn check(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
-    let bytes = match json_bytes(&headers, body, &app.limits).await {
-        Ok(bytes) => bytes,
+    let received = match json_bytes(&app, &headers, body).await {
+        Ok(received) => received,
         Err(problem) => return problem.into_response(),
     };
-    let answer = app.ask(move |app, reader| verdicts(app, reader, &bytes)).await;
+    let answer = app.ask(move |app, reader| verdicts(app, reader, &received.bytes)).await;
     answer.map_or_else(Problem::into_response, json_of)
 }
 

@@ -20,7 +20,7 @@ use super::App;
 use crate::event::{Action, Details, Source, Tier};
 use crate::number::{BusinessId, NumberReader, Region};
 use crate::policy;
-use crate::server::body::{AtMost, from_json, json_bytes, json_of};
+use crate::server::body::{AtMost, from_json, is_object, json_bytes, json_of};
 use crate::server::guard::Access;
 use crate::server::idempotency::{Request, Turn};
 use crate::server::keys::Scope;
@@ -34,8 +34,6 @@ const ITEMS_MAX: usize = 10_000;
 /// A person can't have acted later than this after now: clocks differ, but not by more. A
 /// resubscribe of next year would void every opt-out until then.
 const AHEAD_MILLIS: i64 = 5 * 60 * 1000;
-/// Larger bodies are read on a thread of their own.
-const SMALL_BODY: usize = 32 << 10;
 
 /// Defines an item, with the fields that all kinds have and its own.
 macro_rules! item {
@@ -251,6 +249,7 @@ pub(super) async fn resubscribe(
 
 /// The items of a body: one, or a list of them.
 fn one_or_many<T: DeserializeOwned>(bytes: &[u8]) -> Result<Vec<T>, Problem> {
+    is_object(bytes)?;
     match serde_json::from_slice::<T>(bytes) {
         Ok(one) => Ok(vec![one]),
         Err(error) if error.to_string().starts_with("unknown field `items`") => {
@@ -291,8 +290,8 @@ async fn record(
     (route, action, urgency): (&'static str, Action, Urgency),
     items: fn(&[u8], &Access) -> Result<Vec<Wanted>, Problem>,
 ) -> Result<Response, Problem> {
-    let bytes = json_bytes(headers, body, &app.limits).await?;
-    let request = Request::of(headers, &access.id, route, &bytes)?;
+    let received = json_bytes(app, headers, body).await?;
+    let request = Request::of(headers, &access.id, route, &received.bytes)?;
     let pending = match request.as_ref().map(|it| app.answered.begin(it)).transpose()? {
         Some(Turn::Known(answer)) => return Ok(json_of(answer)),
         Some(Turn::New(pending)) => Some(pending),
@@ -300,10 +299,10 @@ async fn record(
     };
     let now = Timestamp::now();
     let reading = Reading { action, operator: access.operator.clone(), request, now };
-    let is_small = bytes.len() <= SMALL_BODY;
+    let is_small = received.is_small();
     let folding = app.service.view().folding();
     let read = move || {
-        let items = items(&bytes, &access)?;
+        let items = items(&received.bytes, &access)?;
         let numbers = |region| NumberReader::new(region, folding);
         let read = |(index, item)| reading.read(index, item, &numbers);
         Ok(items.into_iter().enumerate().map(read).collect::<Vec<Read>>())
@@ -312,7 +311,7 @@ async fn record(
         true => read()?,
         false => app.ask_apart(read).await?,
     };
-    let answer = commit(app, read, now, urgency).await?;
+    let answer = commit(app, read, urgency).await?;
     if let Some(pending) = pending {
         pending.answered(&answer);
     }
@@ -320,12 +319,7 @@ async fn record(
 }
 
 /// Records what could be read, and writes the answer.
-async fn commit(
-    app: &App,
-    read: Vec<Read>,
-    now: Timestamp,
-    urgency: Urgency,
-) -> Result<Bytes, Problem> {
+async fn commit(app: &App, read: Vec<Read>, urgency: Urgency) -> Result<Bytes, Problem> {
     let mut answer = Recorded::default();
     let mut events = Vec::new();
     for (index, item) in read.into_iter().enumerate() {
@@ -343,7 +337,7 @@ async fn commit(
     if events.is_empty() {
         return Err(all_invalid(answer));
     }
-    let receipts = app.service.record(events, now, urgency).await;
+    let receipts = app.service.record(events, urgency).await;
     let receipts = receipts.map_err(|error| unrecorded(app, error))?;
     let recorded = answer.items.iter_mut().filter(|it| it.outcome != "invalid");
     for (item, receipt) in recorded.zip(receipts) {
