@@ -178,6 +178,9 @@ fn across(writer: &Writer, folder: &Path, next: &AtomicU64) -> Vec<Duration> {
     let mut answers = BufReader::new(child.stdout.take().expect("its output is a pipe"));
     let mut times = Vec::new();
     let mut line = String::new();
+    // A number that is there already: the answer says that the other process has begun.
+    writeln!(questions, "0").expect("the other process reads");
+    answers.read_line(&mut line).expect("the other process answers");
     for _ in 0..SEEN {
         let index = next.fetch_add(1, Ordering::Relaxed);
         writeln!(questions, "{index}").expect("the other process reads");
