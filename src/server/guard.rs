@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
@@ -76,9 +76,8 @@ pub(super) async fn guard(
             }
         },
     };
-    let is_malformed = response.status() == StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();
-    if is_chunked || is_malformed {
+    if is_chunked {
         // Of two lengths hyper takes the chunks, as it should; a proxy in front may have taken the
         // other and see the next request somewhere else.
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));

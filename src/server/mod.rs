@@ -249,8 +249,7 @@ impl Server {
                 runtime.shutdown_background();
                 served
             });
-        app.service.close();
-        threads.join();
+        drop(threads);
         served
     }
 }

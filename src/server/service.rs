@@ -86,14 +86,17 @@ struct Call {
     answer: oneshot::Sender<Result<Vec<Receipt>, WriteError>>,
 }
 
-/// The threads behind a service; they end when it is closed.
-#[derive(Debug)]
-pub(super) struct Threads(Vec<JoinHandle<()>>);
+/// The threads behind a service. Dropping it closes the service and waits until all that waited is
+/// recorded and the store is free.
+pub(super) struct Threads {
+    service: Arc<Service>,
+    threads: Vec<JoinHandle<()>>,
+}
 
-impl Threads {
-    /// Waits until all that waited is recorded.
-    pub(super) fn join(self) {
-        for thread in self.0 {
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.service.close();
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
@@ -121,15 +124,13 @@ impl Service {
             counts: Counts::default(),
         });
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
+        let mut begun = Threads { service: service.clone(), threads: Vec::new() };
         let recording = service.clone();
-        let recorder =
-            named("optout-record").spawn(move || Recorder::new(recording, writer).run())?;
+        let recorder = move || Recorder::new(recording, writer).run();
+        begun.threads.push(named("optout-record").spawn(recorder)?);
         let looking = service.clone();
-        let looker = named("optout-look").spawn(move || looking.look());
-        if looker.is_err() {
-            service.close();
-        }
-        Ok((service, Threads(vec![recorder, looker?])))
+        begun.threads.push(named("optout-look").spawn(move || looking.look())?);
+        Ok((service, begun))
     }
 
     /// Takes no more events; what waits is still recorded.
