@@ -74,9 +74,9 @@ impl Default for Limits {
             questions_waiting: 256,
             downloads: 4,
             events_waiting: 200_000,
-            rate: rate(5_000.0, 10_000.0),
+            rate: rate(20_000.0, 40_000.0),
             lookup_rate: rate(100.0, 1_000.0),
-            record_rate: rate(20_000.0, 40_000.0),
+            record_rate: rate(50_000.0, 100_000.0),
             failure_rate: rate(1.0, 20.0),
         }
     }
