@@ -72,11 +72,13 @@
 //! - [`table`]: files of records; knows nothing of phones.
 //! - [`scrub`]: the parallel filter, recipients in, verdicts and rows out.
 //! - [`exchange`]: import and export of lists.
+//! - [`intent`]: what a message asks for that came back.
 //! - `server` (feature `server`): the same over HTTP, and the keys of those who ask.
 
 pub mod disk;
 pub mod event;
 pub mod exchange;
+pub mod intent;
 pub mod journal;
 pub mod number;
 pub mod policy;

@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Read phone numbers, one a line on standard input, and write them in one form
     Normalize(Normalize),
+    /// Say what messages ask for: to be left alone, to be written to again, help
+    Detect(Detect),
     /// Write a completion script for a shell
     Completions(Completions),
     /// Write the manual page
@@ -716,6 +718,19 @@ pub(crate) struct Normalize {
     /// Keys as in a store with tier 2 of the fold table
     #[arg(long, conflicts_with = "strict")]
     pub(crate) tier2: bool,
+}
+
+/// Options of `detect`.
+#[derive(Debug, Args)]
+pub(crate) struct Detect {
+    /// The messages; without any, one a line on standard input
+    ///
+    /// A line is plain text, with line breaks written as \\n, or a JSON object with text, and with
+    /// button or preference (stop, resume) if there was one.
+    pub(crate) text: Vec<String>,
+    /// A table of further words and phrases; docs/intent.md has its form
+    #[arg(long, value_name = "FILE")]
+    pub(crate) words: Option<PathBuf>,
 }
 
 /// Options of `completions`.

@@ -1,4 +1,4 @@
-//! export, stats, normalize, completions, man.
+//! export, stats, normalize, detect, completions, man.
 
 use serde_json::{Value, json};
 
@@ -196,6 +196,36 @@ fn stats_count_by_everything() {
     let overview = place.run(&["--json", "stats"]).json();
     assert_eq!((&overview["opted_out"], &overview["sequence"]), (&json!(2), &json!(4)));
     place.run(&["stats", "--by", "mood"]).fails(2, &["mood"]);
+}
+
+#[test]
+fn detect_writes_a_line_for_each_message() {
+    let place = Place::empty();
+    let ran = run(place.bare().args(["detect", "Quit!", "thanks"]), b"");
+    assert_eq!(ran.exits(0), "opt_out\tlone_word: quit\nnone\tcourtesy\n");
+    let lines = "quit\\n\\nSent from my iPhone\r\n{\"text\": \"no\\n\\nthanks\"}\n\n{thanks\n\
+        {\"preference\": \"stop\"}\n{\"button\": \"Unsubscribe\", \"text\": \"hi\"}\n";
+    let ran = run(place.bare().args(["detect", "--json"]), lines.as_bytes());
+    let answers: Vec<Value> =
+        ran.exits(0).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let intents: Vec<&str> = answers.iter().filter_map(|it| it["intent"].as_str()).collect();
+    assert_eq!(intents, ["opt_out", "opt_out_likely", "none", "none", "opt_out", "opt_out"]);
+    let first =
+        json!({"intent": "opt_out", "language": null, "matched": "quit", "rule": "lone_word"});
+    let keys = |value: &Value| -> Vec<String> {
+        value.as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    };
+    assert_eq!(keys(&answers[0]), keys(&first));
+}
+
+#[test]
+fn detect_takes_a_customers_words() {
+    let place = Place::empty();
+    place.write("words.tsv", "lone.opt_out\tkwyjibo\n");
+    let ran = run(place.bare().args(["detect", "--words", "words.tsv", "KWYJIBO"]), b"");
+    assert_eq!(ran.exits(0), "opt_out\tlone_word: kwyjibo\n");
+    place.write("broken.tsv", "kwyjibo\n");
+    run(place.bare().args(["detect", "--words", "broken.tsv", "x"]), b"").exits(2);
 }
 
 /// Runs `normalize`, which needs no store.

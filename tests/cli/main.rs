@@ -10,7 +10,7 @@
 //! - `scrubs`: recipient lists in, clean lists out.
 //! - `past`: scrub, check and why as of a moment, diff.
 //! - `rechecks`: receipts, and what has changed since.
-//! - `answers`: export, stats, normalize, completions, man.
+//! - `answers`: export, stats, normalize, detect, completions, man.
 //! - `faults`: full disks, closed pipes, files that change.
 
 mod answers;

@@ -1,6 +1,7 @@
 //! One file for each family of commands.
 
 mod check;
+mod detect;
 mod diff;
 mod erase;
 mod export;
@@ -64,6 +65,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         #[cfg(feature = "server")]
         Command::Key(command) => key::run(store_path(global)?, &command, output),
         Command::Normalize(args) => normalize::run(&args, output),
+        Command::Detect(args) => detect::run(&args, output),
         Command::Completions(args) => {
             let mut text = Vec::new();
             clap_complete::generate(args.shell, &mut Cli::command(), "optout", &mut text);
