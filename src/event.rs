@@ -147,6 +147,14 @@ words! {
     }
 }
 
+impl Tier {
+    /// What an opt-out by a word covers: STOPALL and STOP ALL ask for no message at all.
+    pub fn of_word(word: &str) -> Tier {
+        let letters: String = word.split_whitespace().collect();
+        if letters.eq_ignore_ascii_case("stopall") { Tier::All } else { Tier::Marketing }
+    }
+}
+
 impl Category {
     /// The category of a message by what its sender calls it. In any case, `otp` is a name for
     /// authentication; whatever is unknown or missing is marketing, which every opt-out stops.

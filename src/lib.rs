@@ -73,6 +73,7 @@
 //! - [`scrub`]: the parallel filter, recipients in, verdicts and rows out.
 //! - [`exchange`]: import and export of lists.
 //! - [`intent`]: what a message asks for that came back.
+//! - `server` (feature `server`): the same over HTTP, and the keys of those who ask.
 
 pub mod disk;
 pub mod event;
@@ -83,6 +84,8 @@ pub mod number;
 pub mod policy;
 pub mod query;
 pub mod scrub;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod snapshot;
 pub mod store;
 pub mod table;

@@ -79,6 +79,7 @@ fn filter(random: &mut Random) -> Filter {
     let bound = |step, random: &mut Random| (random.below(4) > 0).then(|| moment(step));
     let (from, to) = (bound(one.min(other), random), bound(one.max(other), random));
     Filter {
+        after: 0,
         range: TimeRange::new(from, to).unwrap(),
         clock: [Clock::Occurred, Clock::Received][random.below(2) as usize],
         source: [None, Some(Source::Keyword)][random.below(2) as usize],
@@ -127,6 +128,22 @@ fn a_range_gives_its_events_and_no_others() {
         let expected: Vec<&Event> = all.iter().filter(|event| matches(&filter, event)).collect();
         let given = found(|visit| events(&reader, &filter, visit));
         assert_eq!(given.iter().collect::<Vec<_>>(), expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn whoever_goes_on_behind_a_sequence_gets_the_rest() {
+    for seed in 0..300 {
+        let (reader, _, mut random) = history(seed);
+        let filter = filter(&mut random);
+        let rest = Filter { after: random.below(22), ..filter.clone() };
+        let behind = |events: Vec<Event>| -> Vec<Event> {
+            events.into_iter().filter(|event| event.sequence > rest.after).collect()
+        };
+        let whole = behind(found(|visit| events(&reader, &filter, visit)));
+        assert_eq!(found(|visit| events(&reader, &rest, visit)), whole, "seed {seed}");
+        let whole = behind(found(|visit| states(&reader, &filter, visit)));
+        assert_eq!(found(|visit| states(&reader, &rest, visit)), whole, "seed {seed}");
     }
 }
 

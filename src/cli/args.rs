@@ -99,6 +99,13 @@ pub(crate) enum Command {
     Compact,
     /// Read everything in the store and name every damage
     Verify,
+    /// Serve the store over HTTP: record and ask by programs
+    #[cfg(feature = "server")]
+    Serve(Serve),
+    /// Make, list and revoke the keys with which programs ask the server
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Read phone numbers, one a line on standard input, and write them in one form
     Normalize(Normalize),
     /// Say what messages ask for: to be left alone, to be written to again, help
@@ -156,6 +163,52 @@ pub(crate) struct EventArgs {
     /// Free text
     #[arg(long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
+}
+
+/// Options of `serve`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; as long as the store has no key, loopback only
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Rules of your own instead of the built-in ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
+/// What to do with keys.
+#[cfg(feature = "server")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key and print it, this once; from then on nobody is served without a key
+    Create(KeyCreate),
+    /// List the keys that were made
+    List,
+    /// Revoke a key: a running server refuses it within a second
+    Revoke {
+        /// The id of the key, as the list has it; not the key itself
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// Options of `key create`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub(crate) struct KeyCreate {
+    /// What it opens: add, resubscribe, check, export, admin
+    #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE,…")]
+    pub(crate) scope: Vec<optout::server::Scope>,
+    /// What to call it; recorded with what it records
+    #[arg(long, default_value = "", value_name = "NAME")]
+    pub(crate) name: String,
+    /// From when on it opens nothing: RFC 3339, or a date
+    #[arg(long, value_name = "TIME")]
+    pub(crate) expires: Option<String>,
+    /// The zone of a date
+    #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
+    pub(crate) tz: Zone,
 }
 
 /// Where an opt-out holds, or how a message is sent.

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use optout::exchange::{ImportError, TooMany};
 use optout::query::{DiffError, JudgeError, RecheckRefused};
 use optout::scrub::{OutputError, RecheckError, ScrubError};
+#[cfg(feature = "server")]
+use optout::server::{KeyError, ServeError};
 use optout::store::{StoreError, WriteError};
 
 /// How the process ends.
@@ -78,6 +80,10 @@ impl Exit {
                 _ => None,
             };
         }
+        #[cfg(feature = "server")]
+        if let Some(exit) = Exit::of_server(cause) {
+            return Some(exit);
+        }
         if let Some(error) = cause.downcast_ref::<JudgeError>() {
             return match error {
                 JudgeError::Store(error) => of_store(error),
@@ -120,6 +126,31 @@ impl Exit {
             OutputError::Exists { .. }
             | OutputError::IsInput { .. }
             | OutputError::Twice { .. } => Some(Exit::Refused),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "server")]
+    fn of_server(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+        if let Some(error) = cause.downcast_ref::<ServeError>() {
+            return match error {
+                ServeError::Write(error) => Exit::of_cause(error),
+                ServeError::Store(error) => Exit::of_cause(error),
+                ServeError::Keys(error) => Exit::of_cause(error),
+                ServeError::Open { .. } => Some(Exit::Usage),
+                _ => None,
+            };
+        }
+        match cause.downcast_ref::<KeyError>()? {
+            KeyError::Store(error) => Exit::of_cause(error),
+            KeyError::Damaged { .. } => Some(Exit::Store),
+            KeyError::Busy => Some(Exit::Locked),
+            KeyError::Scope
+            | KeyError::NoScope
+            | KeyError::Expired
+            | KeyError::Name
+            | KeyError::Unknown => Some(Exit::Usage),
+            KeyError::TooMany => Some(Exit::Refused),
             _ => None,
         }
     }

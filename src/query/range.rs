@@ -20,6 +20,8 @@ pub struct Filter {
     pub source: Option<Source>,
     /// Only those up to this sequence: pins an answer while writes go on.
     pub up_to: Option<u64>,
+    /// Only those past this sequence: goes on where an earlier answer ended.
+    pub after: u64,
 }
 
 impl Filter {
@@ -38,7 +40,9 @@ impl Filter {
         let rows = if is_of_source { record.rows() } else { 0 };
         let first = record.first_sequence();
         (0..rows).filter(move |&row| {
-            self.up_to.is_none_or(|last| first + row as u64 <= last)
+            let sequence = first + row as u64;
+            sequence > self.after
+                && self.up_to.is_none_or(|last| sequence <= last)
                 && self.range.contains(self.clock.of(record, row))
         })
     }
@@ -62,7 +66,7 @@ pub fn events<E: From<StoreError>>(
     mut visit: impl FnMut(Event) -> Result<bool, E>,
 ) -> Result<(), E> {
     let wanted = |span: &Span| filter.can_match(span);
-    reader.scan(0, wanted, |record| {
+    reader.scan(filter.after, wanted, |record| {
         for row in filter.rows(record) {
             if !visit(record.event(row, reader.folding()))? {
                 return Ok(false);
@@ -86,7 +90,7 @@ pub fn states<E: From<StoreError>>(
     mut visit: impl FnMut(Event) -> Result<bool, E>,
 ) -> Result<(), E> {
     let wanted = |span: &Span| filter.can_match(span);
-    reader.scan(0, wanted, |record| {
+    reader.scan(filter.after, wanted, |record| {
         if record.details().action != Action::OptOut {
             return Ok(true);
         }

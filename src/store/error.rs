@@ -126,7 +126,11 @@ impl StoreError {
 #[non_exhaustive]
 pub enum WriteError {
     /// Another process, or another handle of this one, has the store open for writing.
-    #[error("another writer holds the store at {}: wait until it ends", path.display())]
+    #[error(
+        "another writer holds the store at {}: wait until it ends; if it is `optout serve`, post \
+         to it instead",
+        path.display()
+    )]
     Locked {
         /// The store.
         path: PathBuf,

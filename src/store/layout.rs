@@ -8,6 +8,12 @@ pub(super) const MANIFEST: &str = "MANIFEST";
 pub(super) const MANIFEST_NEXT: &str = "MANIFEST.next";
 /// Held by the writer; its content means nothing.
 pub(super) const LOCK: &str = "LOCK";
+/// The digests of the keys with which programs ask the server.
+pub(crate) const KEYS: &str = "keys.json";
+/// Where the next list of keys is written before it takes its name.
+pub(crate) const KEYS_NEXT: &str = "keys.json.next";
+/// Held while the list of keys is changed; its content means nothing.
+pub(crate) const KEYS_LOCK: &str = "keys.lock";
 
 /// The files of one generation.
 #[derive(Clone, Copy, Debug)]
@@ -80,6 +86,8 @@ pub(super) enum Entry {
     /// A file of a registry layer.
     Registry(u64),
     Quarantine,
+    /// The server's list of keys, or what its changes need.
+    Keys,
     /// Not ours.
     Foreign,
 }
@@ -91,6 +99,7 @@ impl Entry {
             MANIFEST => return Entry::Manifest,
             MANIFEST_NEXT => return Entry::ManifestNext,
             LOCK => return Entry::Lock,
+            KEYS | KEYS_NEXT | KEYS_LOCK => return Entry::Keys,
             _ if name.starts_with("quarantine-") => return Entry::Quarantine,
             _ => {}
         }
@@ -155,6 +164,9 @@ mod tests {
             (changes_name(3), Entry::Changes(3)),
             ("changes-3.table".to_owned(), Entry::Foreign),
             ("MANIFEST".to_owned(), Entry::Manifest),
+            ("keys.json".to_owned(), Entry::Keys),
+            ("keys.json.next".to_owned(), Entry::Keys),
+            ("keys.json.bak".to_owned(), Entry::Foreign),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),
         ] {

@@ -143,7 +143,7 @@ impl Manifest {
     }
 
     /// Reads and checks the manifest of a store.
-    pub(super) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
+    pub(crate) fn read(disk: &dyn Disk) -> Result<Manifest, StoreError> {
         let bytes = match read_all(disk, MANIFEST, MANIFEST_BYTES_MAX) {
             Ok(bytes) => bytes,
             Err(error) if error.is_missing() => return Err(why_missing(disk)),

@@ -23,7 +23,7 @@ mod generation;
 mod ids;
 mod incoming;
 mod init;
-mod layout;
+pub(crate) mod layout;
 mod linked;
 mod manifest;
 mod past;

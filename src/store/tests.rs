@@ -609,6 +609,31 @@ fn threads_that_append_together_all_get_their_own_receipts() {
 /// On a full disk, calls that share a sync with one that fails are not acknowledged either: what
 /// was written for them is cut off with it.
 #[test]
+fn calls_that_one_thread_appends_share_a_sync_and_have_their_own_answers() {
+    let disk = new_store();
+    let store = writer(&disk);
+    let mut nameless = event(2, Action::OptOut, 1);
+    nameless.details.note = "\0".to_owned();
+    let calls = [
+        (vec![event(1, Action::OptOut, 1)], NOW),
+        (vec![nameless], NOW),
+        (vec![event(3, Action::OptOut, 1), event(1, Action::OptOut, 2)], NOW),
+    ];
+    disk.set_faults(Faults { syncs_left: Some(1), ..Faults::default() });
+    let answers = store.append_each(&calls);
+    let outcomes = |at: usize| -> Vec<Outcome> {
+        answers[at].as_ref().unwrap().iter().map(|receipt| receipt.outcome).collect()
+    };
+    assert_eq!(outcomes(0), [Outcome::Added]);
+    assert!(matches!(answers[1], Err(WriteError::Text { .. })));
+    assert_eq!(outcomes(2), [Outcome::Added, Outcome::Already]);
+    assert!(store.is_usable());
+    assert!(store.append_each(&calls).iter().all(Result::is_err));
+    assert!(!store.is_usable());
+    assert_eq!(reader(&disk.after_power_cut()).sequence(), 3);
+}
+
+#[test]
 fn a_group_with_a_failed_write_acknowledges_nobody() {
     for room in (1000..5000).step_by(37) {
         let disk = new_store();

@@ -201,6 +201,12 @@ impl Writer {
         self.core().metadata_release().to_owned()
     }
 
+    /// Whether it can still record: neither did a write or sync fail, nor has somebody taken the
+    /// lock away.
+    pub fn is_usable(&self) -> bool {
+        self.core().check().is_ok()
+    }
+
     /// Sequence of the newest event.
     pub fn sequence(&self) -> u64 {
         self.core().sequence()
@@ -220,10 +226,7 @@ impl Writer {
         events: Vec<NewEvent>,
         received_at: Timestamp,
     ) -> Result<Vec<Receipt>, WriteError> {
-        events.iter().try_for_each(|event| {
-            check_action(event)?;
-            check_texts(&event.details, &event.raw)
-        })?;
+        check_events(&events)?;
         let (news, changed) = (Mutex::default(), Condvar::new());
         let ticket = Arc::new(Ticket { events, received_at, news, changed });
         let is_led = {
@@ -240,6 +243,21 @@ impl Writer {
                 News::Answer(answer) => return answer,
             }
         }
+    }
+
+    /// As [`Writer::append`], for the calls of many who wait for one thread: they share a sync, and
+    /// each has an answer of its own, in their order.
+    pub fn append_each(
+        &self,
+        calls: &[(Vec<NewEvent>, Timestamp)],
+    ) -> Vec<Result<Vec<Receipt>, WriteError>> {
+        let checked: Vec<_> = calls.iter().map(|(events, _)| check_events(events)).collect();
+        let fit = calls.iter().zip(&checked).filter(|(_, checked)| checked.is_ok());
+        let requests: Vec<_> = fit.map(|((events, at), _)| (&events[..], *at)).collect();
+        let guard = EndsOnPanic(self);
+        let mut answers = guard.0.core().commit(&requests).into_iter();
+        let mut answer = || answers.next().unwrap_or(Err(WriteError::Finished));
+        checked.into_iter().map(|checked| checked.and_then(|()| answer())).collect()
     }
 
     /// Commits what waits.
@@ -332,6 +350,17 @@ impl Writer {
     }
 }
 
+/// Ends the writer when the thread that holds it panics while it commits.
+struct EndsOnPanic<'a>(&'a Writer);
+
+impl Drop for EndsOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.core().give_up();
+        }
+    }
+}
+
 /// The thread that commits for a group. However it ends, everybody of the group gets an answer
 /// and the next thread leads.
 struct Lead<'a> {
@@ -374,6 +403,13 @@ impl Drop for Lead<'_> {
 /// would not find.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn check_events(events: &[NewEvent]) -> Result<(), WriteError> {
+    events.iter().try_for_each(|event| {
+        check_action(event)?;
+        check_texts(&event.details, &event.raw)
+    })
 }
 
 /// Whether the action says all that it needs to be recorded.

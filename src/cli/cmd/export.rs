@@ -99,5 +99,5 @@ pub(super) fn filter(args: &RangeArgs) -> anyhow::Result<Filter> {
         args::Clock::Occurred => Clock::Occurred,
         args::Clock::Received => Clock::Received,
     };
-    Ok(Filter { range, clock, source: args.source, up_to: None })
+    Ok(Filter { range, clock, source: args.source, up_to: None, after: 0 })
 }

@@ -6,11 +6,15 @@ mod diff;
 mod erase;
 mod export;
 mod import;
+#[cfg(feature = "server")]
+mod key;
 mod layers;
 mod normalize;
 mod recheck;
 mod record;
 mod scrub;
+#[cfg(feature = "server")]
+mod serve;
 mod stats;
 mod store;
 mod undo;
@@ -56,6 +60,10 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Stats(args) => stats::run(store_path(global)?, &args, output),
         Command::Compact => store::compact(store_path(global)?, output),
         Command::Verify => store::verify(store_path(global)?, output),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(store_path(global)?, &args, output),
+        #[cfg(feature = "server")]
+        Command::Key(command) => key::run(store_path(global)?, &command, output),
         Command::Normalize(args) => normalize::run(&args, output),
         Command::Detect(args) => detect::run(&args, output),
         Command::Completions(args) => {

@@ -171,15 +171,10 @@ pub(super) fn details(
     details.note = text(&args.note);
     details.operator = operator();
     details.tier = args.tier.unwrap_or(match action {
-        Action::OptOut if is_stop_all(&details.word) => Tier::All,
+        Action::OptOut => Tier::of_word(&details.word),
         _ => Tier::Marketing,
     });
     Ok(details)
-}
-
-/// Whether the word asks for no message at all.
-fn is_stop_all(word: &str) -> bool {
-    word.split_whitespace().collect::<String>().eq_ignore_ascii_case("stopall")
 }
 
 /// Whoever goes to court, or was never meant, gets no message at all.

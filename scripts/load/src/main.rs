@@ -1,0 +1,122 @@
+//! How many requests a second does a server answer, and how long does each take?
+//!
+//! `optout-load record|check HOST:PORT [CONNECTIONS [SECONDS [FIRST]]]` keeps so many connections
+//! busy (64 for 5 seconds if not said) and prints rate and percentiles. `record` posts one opt-out
+//! a request, of the numbers from FIRST on; `check` asks for 1,000 recipients of one country a
+//! request. With a key in `OPTOUT_KEY` it is sent. Any answer but 200 is an error.
+
+#![expect(clippy::print_stdout, reason = "its figures are its output")]
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Recipients of one question.
+const RECIPIENTS: u64 = 1000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let usage = "usage: optout-load record|check HOST:PORT [CONNECTIONS [SECONDS [FIRST]]]";
+    let [what, address, more @ ..] = &arguments[..] else { return Err(usage.into()) };
+    let number = |at: usize, default: u64| more.get(at).map_or(Ok(default), |it| it.parse());
+    let (connections, seconds) = (number(0, 64)?, number(1, 5)?);
+    let next = AtomicU64::new(number(2, 525_510_000_000)?);
+    let questions = match what.as_str() {
+        "record" => false,
+        "check" => true,
+        _ => return Err(usage.into()),
+    };
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs(seconds);
+    let run = |seed| -> io::Result<Vec<Duration>> {
+        let mut connection = Connection::open(address)?;
+        let question = question(seed);
+        let mut times = Vec::new();
+        while Instant::now() < end {
+            let since = Instant::now();
+            match questions {
+                true => connection.post("/v1/check", &question)?,
+                false => {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let body = format!("{{\"number\":\"+{number}\",\"source\":\"keyword\"}}");
+                    connection.post("/v1/optouts", &body)?;
+                }
+            }
+            times.push(since.elapsed());
+        }
+        Ok(times)
+    };
+    let mut times = thread::scope(|scope| {
+        let threads: Vec<_> = (0..connections).map(|seed| scope.spawn(move || run(seed))).collect();
+        let mut times = Vec::new();
+        for thread in threads {
+            times.extend(thread.join().map_err(|_| "a thread panicked")??);
+        }
+        Ok::<_, Box<dyn Error>>(times)
+    })?;
+    let rate = times.len() as f64 / begin.elapsed().as_secs_f64();
+    times.sort_unstable();
+    let at = |part: f64| times[((times.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e3;
+    let (half, most, last) = (at(0.5), at(0.99), at(1.0));
+    println!("{what}: {rate:.0} requests/s; p50 {half:.1} ms, p99 {most:.1} ms, max {last:.1} ms");
+    if questions {
+        println!("{:.2} million recipients/s", rate * RECIPIENTS as f64 / 1e6);
+    }
+    Ok(())
+}
+
+/// Recipients that lie apart, as those of a campaign do.
+fn question(seed: u64) -> String {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed + 1) | 1;
+    let recipient = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        format!("\"+5255{:08}\"", 10_000_000 + state % 80_000_000)
+    };
+    let recipients: Vec<String> = (0..RECIPIENTS).map(recipient).collect();
+    format!("{{\"recipients\":[{}]}}", recipients.join(","))
+}
+
+struct Connection {
+    stream: BufReader<TcpStream>,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Connection {
+    fn open(address: &str) -> io::Result<Connection> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        let key = std::env::var("OPTOUT_KEY");
+        let key =
+            key.map_or_else(|_| String::new(), |key| format!("Authorization: Bearer {key}\r\n"));
+        let head = format!("Host: {address}\r\nContent-Type: application/json\r\n{key}");
+        Ok(Connection { stream: BufReader::with_capacity(1 << 16, stream), head, body: Vec::new() })
+    }
+
+    fn post(&mut self, path: &str, body: &str) -> io::Result<()> {
+        let (head, length) = (&self.head, body.len());
+        let request =
+            format!("POST {path} HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}");
+        self.stream.get_mut().write_all(request.as_bytes())?;
+        let mut line = String::new();
+        self.stream.read_line(&mut line)?;
+        if !line.starts_with("HTTP/1.1 200 ") {
+            return Err(io::Error::other(format!("the server said {}", line.trim_end())));
+        }
+        let mut length = 0;
+        while line != "\r\n" {
+            line.clear();
+            self.stream.read_line(&mut line)?;
+            if let Some(value) = line.strip_prefix("content-length:") {
+                length = value.trim().parse().map_err(io::Error::other)?;
+            }
+        }
+        self.body.resize(length, 0);
+        self.stream.read_exact(&mut self.body)
+    }
+}

@@ -1,0 +1,199 @@
+//! May this request pass?
+//!
+//! Stands before every route, also before those that do not exist. Promises: nothing but
+//! `/healthz` and `/readyz` is answered without a key once there are keys; the key is verified
+//! before any rate is counted for it; every answer is counted and logged by its route, never by
+//! what was asked. Leaves to others: which scope a route needs (`routes`).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::time::timeout;
+
+use super::App;
+use super::connections::Peer;
+use super::keys::Scope;
+use super::limits::network_of;
+use super::problem::{Kind, Problem};
+use crate::time::Timestamp;
+
+/// Whoever asks.
+#[derive(Clone, Debug)]
+pub(super) struct Access {
+    /// The id of his key.
+    pub(super) id: Arc<str>,
+    /// For events: who recorded them.
+    pub(super) operator: String,
+    /// `None` opens everything: there are no keys.
+    scopes: Option<Vec<Scope>>,
+}
+
+impl Access {
+    pub(super) fn opens(&self, scope: Scope) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
+    }
+}
+
+/// What is counted for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Counted {
+    /// Nothing.
+    Not,
+    /// Recordings.
+    Record,
+    /// Questions for one person.
+    Lookup,
+    /// Everything else.
+    Request,
+}
+
+/// Lets a request pass or not, and counts and logs the answer.
+pub(super) async fn guard(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let begin = Instant::now();
+    let method = known_method(request.method().as_str());
+    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("-", MatchedPath::as_str);
+    let admitted = app.admit(&mut request, route);
+    let who = admitted.as_ref().ok().and_then(|it| it.clone());
+    let mut response = match admitted {
+        Err(problem) => problem.into_response(),
+        Ok(_) => match timeout(app.limits.request_time, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => {
+                let what = "the request took too long; if it records something, it may be \
+                            recorded all the same: repeat it with the same Idempotency-Key";
+                Problem::new(Kind::Overloaded, what).into_response()
+            }
+        },
+    };
+    let headers = response.headers_mut();
+    if is_chunked {
+        // Of two lengths hyper takes the chunks, as it should; a proxy in front may have taken the
+        // other and see the next request somewhere else.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    let (status, took) = (response.status().as_u16(), begin.elapsed());
+    app.metrics.answered(method, route, status, took);
+    let who = who.map_or("-".into(), |access| access.id);
+    app.log(format_args!("{method} {route} {status} {}us key={who}", took.as_micros()));
+    response
+}
+
+/// A client may make methods up.
+fn known_method(method: &str) -> &'static str {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    known.into_iter().find(|known| *known == method).unwrap_or("other")
+}
+
+/// Lets those pass who have a scope, as often as they may.
+pub(super) async fn require(
+    app: Arc<App>,
+    scope: Option<Scope>,
+    counted: Counted,
+    request: Request,
+    next: Next,
+) -> Response {
+    let checked = request
+        .extensions()
+        .get::<Access>()
+        .ok_or_else(|| Problem::new(Kind::Unauthorized, NO_KEY))
+        .and_then(|access| app.check(access, scope, counted));
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+const NO_KEY: &str = "send a key as \"Authorization: Bearer optout_…\"";
+
+/// Whether a route tells nothing but whether the server lives.
+fn is_open(route: &str) -> bool {
+    matches!(route, "/healthz" | "/readyz")
+}
+
+impl App {
+    /// Puts whoever asks beside his request; `None` where nobody has to be known.
+    fn admit(&self, request: &mut Request, route: &str) -> Result<Option<Access>, Problem> {
+        let peer = request.extensions().get::<Peer>().map(|peer| peer.0);
+        let limit = self.limits.query_bytes;
+        if request.uri().query().is_some_and(|query| query.len() > limit) {
+            let what = format!("the query may have {limit} bytes");
+            return Err(Problem::new(Kind::UriTooLong, what));
+        }
+        if is_open(route) {
+            return Ok(None);
+        }
+        let access = self.access(request.headers(), peer)?;
+        request.extensions_mut().insert(access.clone());
+        Ok(Some(access))
+    }
+
+    fn access(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Access, Problem> {
+        let keys = self.service.keys();
+        if !keys.is_needed() {
+            // Other addresses are not bound without keys.
+            let (id, operator) = ("local".into(), "server without keys".to_owned());
+            return Ok(Access { id, operator, scopes: None });
+        }
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let one = values.next().filter(|_| values.next().is_none());
+        let text = one.and_then(|value| value.to_str().ok()).and_then(bearer);
+        let key = text.and_then(|text| keys.find(text, Timestamp::now()));
+        if let Some(key) = key {
+            let operator = match key.name.is_empty() {
+                true => format!("key {}", key.id),
+                false => format!("key {} ({})", key.id, key.name),
+            };
+            let scopes = Some(key.scopes.clone());
+            return Ok(Access { id: key.id.as_str().into(), operator, scopes });
+        }
+        // Only wrong keys count, so that a peer who has a right one is not locked out by others.
+        if let Some(peer) = peer
+            && let Err(seconds) = self.failures.take(&network_of(peer), Instant::now())
+        {
+            let what = "too many requests without a valid key came from this address";
+            return Err(Problem::new(Kind::TooManyRequests, what).retry_after(seconds));
+        }
+        Err(Problem::new(Kind::Unauthorized, NO_KEY))
+    }
+
+    fn check(
+        &self,
+        access: &Access,
+        scope: Option<Scope>,
+        counted: Counted,
+    ) -> Result<(), Problem> {
+        if let Some(scope) = scope.filter(|&scope| !access.opens(scope)) {
+            let what = format!("this needs a key with the scope \"{scope}\"");
+            return Err(Problem::new(Kind::Forbidden, what));
+        }
+        let buckets = match counted {
+            Counted::Not => return Ok(()),
+            Counted::Record => &self.records,
+            Counted::Lookup => &self.lookups,
+            Counted::Request => &self.requests,
+        };
+        buckets.take(&access.id, Instant::now()).map_err(|seconds| {
+            let what = "the key has asked too often";
+            Problem::new(Kind::TooManyRequests, what).retry_after(seconds)
+        })
+    }
+}
+
+/// The token of `Bearer token`.
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}

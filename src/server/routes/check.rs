@@ -1,0 +1,183 @@
+//! May these recipients be messaged?
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
+
+use super::App;
+use crate::event::Category;
+use crate::number::{Address, Region};
+use crate::policy::{Context, Scope};
+use crate::query::{Checker, Judge, JudgeError, Stale, Verdict};
+use crate::server::body::{AtMost, Text, from_json, json_bytes, json_of};
+use crate::server::problem::{Kind, Problem};
+use crate::store::Reader;
+use crate::time::Timestamp;
+
+/// Recipients of one request.
+const RECIPIENTS_MAX: usize = 100_000;
+
+/// Recipients, and the message that is to be sent to them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Question<'a> {
+    /// Numbers in any spelling, or business-scoped ids.
+    #[serde(borrow)]
+    #[schema(value_type = Vec<String>, max_items = 100_000, example = json!(["+525512345678"]))]
+    recipients: AtMost<Text<'a>, RECIPIENTS_MAX>,
+    /// The region of numbers without calling code, such as MX.
+    region: Option<String>,
+    /// marketing (if not given), utility or authentication.
+    category: Option<String>,
+    /// The channel over which it goes, such as whatsapp or sms.
+    channel: Option<String>,
+    /// The sender.
+    sender: Option<String>,
+    /// The brand behind the sender.
+    brand: Option<String>,
+}
+
+/// The verdicts, in the order of the recipients.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Verdicts {
+    /// The newest event that was known.
+    sequence: u64,
+    /// How many may be messaged.
+    allowed: usize,
+    verdicts: Vec<VerdictView>,
+}
+
+/// May this recipient be messaged? Only `allowed` and `exempt` may.
+#[derive(Serialize, ToSchema)]
+pub(super) struct VerdictView {
+    /// allowed, exempt, suppressed, invalid or unknown.
+    verdict: &'static str,
+    /// The number as it was read, or the id.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
+    #[schema(value_type = Option<String>)]
+    number: Option<Address>,
+    /// When the opt-out began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    since: Option<Timestamp>,
+    /// Where it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
+    /// The rule that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
+    /// Why the recipient is invalid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+}
+
+fn shown<S: Serializer>(address: &Option<Address>, out: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) => out.collect_str(address),
+        None => out.serialize_none(),
+    }
+}
+
+impl From<Verdict> for VerdictView {
+    fn from(verdict: Verdict) -> VerdictView {
+        let word = verdict.as_str();
+        let mut view = VerdictView {
+            verdict: word,
+            number: None,
+            since: None,
+            source: None,
+            rule: None,
+            reason: None,
+        };
+        match verdict {
+            Verdict::Allowed(address) => view.number = Some(address),
+            Verdict::Exempt { address, rule } => {
+                (view.number, view.rule) = (Some(address), Some(rule));
+            }
+            Verdict::Suppressed { address, since, source, rule } => {
+                (view.number, view.rule) = (Some(address), Some(rule));
+                (view.since, view.source) = (Some(since), Some(source.as_str()));
+            }
+            Verdict::Invalid(reason) => view.reason = Some(reason.as_str()),
+            Verdict::Unknown(_) => {}
+        }
+        view
+    }
+}
+
+/// Says of up to 100,000 recipients who may be messaged.
+#[utoipa::path(
+    post, path = "/v1/check", tag = "ask", security(("key" = ["check"])),
+    request_body = Question<'_>,
+    responses(
+        (status = 200, body = Verdicts, description = "A verdict for each recipient"),
+        (status = "default", body = Problem, content_type = "application/problem+json", description = "A refusal: do not send")
+    )
+)]
+pub(super) async fn check(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Response {
+    let received = match json_bytes(&app, &headers, body).await {
+        Ok(received) => received,
+        Err(problem) => return problem.into_response(),
+    };
+    let answer = app.ask(move |app, reader| verdicts(app, reader, &received.bytes)).await;
+    answer.map_or_else(Problem::into_response, json_of)
+}
+
+fn verdicts(app: &App, reader: &Reader, bytes: &Bytes) -> Result<Bytes, Problem> {
+    let question: Question<'_> = from_json(bytes)?;
+    let region = region(question.region.as_deref())?;
+    let (channel, sender) = (question.channel.as_deref(), question.sender.as_deref());
+    let context =
+        context(question.category.as_deref(), channel, sender, question.brand.as_deref())?;
+    let judge = judge(app, reader, context, Stale::Refuse)?;
+    let checker = Checker::new(judge, region);
+    let verdicts = checker.verdicts(&question.recipients.0);
+    let verdicts = verdicts.map_err(|error| app.unanswered(&error))?;
+    let allowed = verdicts.iter().filter(|verdict| verdict.is_allowed()).count();
+    let verdicts = verdicts.into_iter().map(VerdictView::from).collect();
+    let answer = Verdicts { sequence: reader.sequence(), allowed, verdicts };
+    let written = serde_json::to_vec(&answer).map(Bytes::from);
+    written.map_err(|_| Problem::new(Kind::Internal, "the answer could not be written"))
+}
+
+/// A region by its name; none if not given.
+pub(super) fn region(text: Option<&str>) -> Result<Option<Region>, Problem> {
+    let text = text.filter(|text| !text.is_empty());
+    let region = text.map(Region::parse).transpose();
+    region.map_err(|error| Problem::field("region", error.to_string()))
+}
+
+/// The message that is meant.
+pub(super) fn context(
+    category: Option<&str>,
+    channel: Option<&str>,
+    sender: Option<&str>,
+    brand: Option<&str>,
+) -> Result<Context, Problem> {
+    let category = category.map_or(Ok(Category::Marketing), str::parse);
+    let category = category.map_err(|error| Problem::field("category", error.to_string()))?;
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let scope = Scope::new(&text(channel), &text(sender), &text(brand));
+    let scope = scope.map_err(|error| Problem::field("channel", error.to_string()))?;
+    Ok(Context { scope, category })
+}
+
+/// Rules on a message by the server's policy.
+pub(super) fn judge<'a>(
+    app: &App,
+    reader: &'a Reader,
+    context: Context,
+    stale: Stale,
+) -> Result<Judge<'a>, Problem> {
+    let judge = Judge::new(reader, app.policy.clone(), context, Timestamp::now(), stale);
+    judge.map_err(|error| match error {
+        JudgeError::Stale { .. } => Problem::new(Kind::Stale, error.to_string()),
+        JudgeError::Store(error) => app.unanswered(&error),
+    })
+}
