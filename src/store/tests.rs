@@ -390,9 +390,13 @@ fn lives() -> u64 {
 
 #[test]
 fn random_lives_answer_as_the_model_does() {
-    for seed in 0..lives() {
-        live(seed, 100);
-    }
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for first in 0..threads {
+            let seeds = (0..lives()).skip(first).step_by(threads);
+            scope.spawn(|| seeds.for_each(|seed| live(seed, 100)));
+        }
+    });
 }
 
 /// A list that is imported twice: everybody has events on both sides, and stood as today.
