@@ -199,7 +199,7 @@ pub(crate) enum KeyCommand {
 pub(crate) struct KeyCreate {
     /// What it opens: add, resubscribe, check, export, admin
     #[arg(long, required = true, value_delimiter = ',', value_name = "SCOPE,…")]
-    pub(crate) scope: Vec<optout::server::Scope>,
+    pub(crate) scope: Vec<optout::server::KeyScope>,
     /// What to call it; recorded with what it records
     #[arg(long, default_value = "", value_name = "NAME")]
     pub(crate) name: String,

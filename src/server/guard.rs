@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tokio::time::timeout;
 
 use super::App;
 use super::connections::Peer;
-use super::keys::Scope;
+use super::keys::KeyScope;
 use super::limits::network_of;
 use super::problem::{Kind, Problem};
 use crate::time::Timestamp;
@@ -30,11 +31,11 @@ pub(super) struct Access {
     /// For events: who recorded them.
     pub(super) operator: String,
     /// `None` opens everything: there are no keys.
-    scopes: Option<Vec<Scope>>,
+    scopes: Option<Vec<KeyScope>>,
 }
 
 impl Access {
-    pub(super) fn opens(&self, scope: Scope) -> bool {
+    pub(super) fn opens(&self, scope: KeyScope) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
     }
 }
@@ -100,7 +101,7 @@ fn known_method(method: &str) -> &'static str {
 /// Lets those pass who have a scope, as often as they may.
 pub(super) async fn require(
     app: Arc<App>,
-    scope: Option<Scope>,
+    scope: Option<KeyScope>,
     counted: Counted,
     request: Request,
     next: Next,
@@ -135,19 +136,25 @@ impl App {
         if is_open(route) {
             return Ok(None);
         }
-        let access = self.access(request.headers(), peer)?;
+        let access = self.access(request, peer)?;
         request.extensions_mut().insert(access.clone());
         Ok(Some(access))
     }
 
-    fn access(&self, headers: &HeaderMap, peer: Option<IpAddr>) -> Result<Access, Problem> {
+    fn access(&self, request: &Request, peer: Option<IpAddr>) -> Result<Access, Problem> {
         let keys = self.service.keys();
         if !keys.is_needed() {
-            // Other addresses are not bound without keys.
+            // Other addresses are not bound without keys. A page in a browser on this machine could
+            // still ask, under a name of its own that leads here.
+            if !is_for_this_machine(request) {
+                let what = "without keys the server answers only when it is called localhost, \
+                            127.0.0.1 or [::1]: make a key with `optout key create`";
+                return Err(Problem::new(Kind::Unauthorized, what));
+            }
             let (id, operator) = ("local".into(), "server without keys".to_owned());
             return Ok(Access { id, operator, scopes: None });
         }
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
         let one = values.next().filter(|_| values.next().is_none());
         let text = one.and_then(|value| value.to_str().ok()).and_then(bearer);
         let key = text.and_then(|text| keys.find(text, Timestamp::now()));
@@ -172,7 +179,7 @@ impl App {
     fn check(
         &self,
         access: &Access,
-        scope: Option<Scope>,
+        scope: Option<KeyScope>,
         counted: Counted,
     ) -> Result<(), Problem> {
         if let Some(scope) = scope.filter(|&scope| !access.opens(scope)) {
@@ -190,6 +197,20 @@ impl App {
             Problem::new(Kind::TooManyRequests, what).retry_after(seconds)
         })
     }
+}
+
+/// Whether every name by which the server is called means this machine.
+fn is_for_this_machine(request: &Request) -> bool {
+    let is_local = |authority: &Authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<IpAddr>().is_ok_and(|it| it.to_canonical().is_loopback())
+    };
+    let hosts = request.headers().get_all(header::HOST);
+    let is_local_text = |text: &HeaderValue| {
+        text.to_str().ok().and_then(|text| text.parse().ok()).is_some_and(|it| is_local(&it))
+    };
+    request.uri().authority().is_none_or(is_local) && hosts.iter().all(is_local_text)
 }
 
 /// The token of `Bearer token`.

@@ -37,7 +37,7 @@ const NAME_CHARS_MAX: usize = 80;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
-pub enum Scope {
+pub enum KeyScope {
     /// Recording opt-outs.
     Add,
     /// Recording that people came back.
@@ -50,34 +50,34 @@ pub enum Scope {
     Admin,
 }
 
-impl Scope {
+impl KeyScope {
     /// Every scope.
-    pub const ALL: &'static [Scope] =
-        &[Scope::Add, Scope::Resubscribe, Scope::Check, Scope::Export, Scope::Admin];
+    pub const ALL: &'static [KeyScope] =
+        &[KeyScope::Add, KeyScope::Resubscribe, KeyScope::Check, KeyScope::Export, KeyScope::Admin];
 
     /// The word for people and files.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Scope::Add => "add",
-            Scope::Resubscribe => "resubscribe",
-            Scope::Check => "check",
-            Scope::Export => "export",
-            Scope::Admin => "admin",
+            KeyScope::Add => "add",
+            KeyScope::Resubscribe => "resubscribe",
+            KeyScope::Check => "check",
+            KeyScope::Export => "export",
+            KeyScope::Admin => "admin",
         }
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for KeyScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for Scope {
+impl FromStr for KeyScope {
     type Err = KeyError;
 
-    fn from_str(text: &str) -> Result<Scope, KeyError> {
-        Scope::ALL.iter().copied().find(|scope| scope.as_str() == text).ok_or(KeyError::Scope)
+    fn from_str(text: &str) -> Result<KeyScope, KeyError> {
+        KeyScope::ALL.iter().copied().find(|scope| scope.as_str() == text).ok_or(KeyError::Scope)
     }
 }
 
@@ -89,7 +89,7 @@ pub struct KeyInfo {
     /// What people call it.
     pub name: String,
     /// What it opens.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<KeyScope>,
     /// When it was made.
     pub created_at: Timestamp,
     /// From when on it opens nothing.
@@ -122,7 +122,7 @@ pub struct NewKey {
     /// What people call it.
     pub name: String,
     /// What it opens.
-    pub scopes: Vec<Scope>,
+    pub scopes: Vec<KeyScope>,
     /// From when on it opens nothing.
     pub expires_at: Option<Timestamp>,
 }
@@ -435,7 +435,7 @@ mod tests {
         file.ring(file.bytes().unwrap().as_deref()).unwrap()
     }
 
-    fn new(scope: Scope) -> NewKey {
+    fn new(scope: KeyScope) -> NewKey {
         NewKey { scopes: vec![scope], ..NewKey::default() }
     }
 
@@ -445,12 +445,12 @@ mod tests {
     fn a_key_opens_until_it_is_revoked_or_expires() {
         let (_, file) = file();
         assert!(!ring(&file).is_needed());
-        let (text, info) = file.create(&new(Scope::Add), NOW).unwrap();
+        let (text, info) = file.create(&new(KeyScope::Add), NOW).unwrap();
         let end = Timestamp::from_millis(2_000_000);
-        let short = NewKey { expires_at: Some(end), ..new(Scope::Check) };
+        let short = NewKey { expires_at: Some(end), ..new(KeyScope::Check) };
         let (other, _) = file.create(&short, NOW).unwrap();
-        assert_eq!(ring(&file).find(&text, NOW).unwrap().scopes, [Scope::Add]);
-        assert_eq!(ring(&file).find(&other, NOW).unwrap().scopes, [Scope::Check]);
+        assert_eq!(ring(&file).find(&text, NOW).unwrap().scopes, [KeyScope::Add]);
+        assert_eq!(ring(&file).find(&other, NOW).unwrap().scopes, [KeyScope::Check]);
         assert!(ring(&file).find(&other, end).is_none());
         file.revoke(&info.id, NOW).unwrap();
         assert!(ring(&file).find(&text, NOW).is_none());
@@ -461,7 +461,7 @@ mod tests {
     #[test]
     fn the_list_holds_no_key_and_outlives_a_writer() {
         let (disk, file) = file();
-        let (text, _) = file.create(&new(Scope::Export), NOW).unwrap();
+        let (text, _) = file.create(&new(KeyScope::Export), NOW).unwrap();
         drop(Writer::open_on(disk.clone()).unwrap());
         let bytes = disk.bytes(layout::KEYS).unwrap();
         let secret = &text[KEY_PREFIX.len()..];
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn a_changed_character_is_no_key() {
         let (_, file) = file();
-        let (text, _) = file.create(&new(Scope::Add), NOW).unwrap();
+        let (text, _) = file.create(&new(KeyScope::Add), NOW).unwrap();
         let ring = ring(&file);
         for at in 0..text.len() {
             let mut bytes = text.clone().into_bytes();
@@ -488,9 +488,9 @@ mod tests {
     fn nonsense_is_refused() {
         let (_, file) = file();
         assert!(matches!(file.create(&NewKey::default(), NOW), Err(KeyError::NoScope)));
-        let past = NewKey { expires_at: Some(NOW), ..new(Scope::Add) };
+        let past = NewKey { expires_at: Some(NOW), ..new(KeyScope::Add) };
         assert!(matches!(file.create(&past, NOW), Err(KeyError::Expired)));
-        let named = NewKey { name: "a\nb".to_owned(), ..new(Scope::Add) };
+        let named = NewKey { name: "a\nb".to_owned(), ..new(KeyScope::Add) };
         assert!(matches!(file.create(&named, NOW), Err(KeyError::Name)));
         assert!(file.ring(Some(b"{}")).is_err() && file.ring(Some(b"")).is_err());
         assert!(file.list().unwrap().is_empty());

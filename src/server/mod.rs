@@ -33,7 +33,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
-pub use keys::{KEY_PREFIX, KeyError, KeyFile, KeyInfo, NewKey, Scope};
+pub use keys::{KEY_PREFIX, KeyError, KeyFile, KeyInfo, KeyScope, NewKey};
 pub use limits::{Limits, Rate};
 
 use self::connections::Open;

@@ -90,8 +90,8 @@ pub(super) struct Changes {
 }
 
 /// Writes the file of a generation that is to be, over the sets of the generation `base`. `changes`
-/// are everything in which `standings` differ from these, ascending by key. The file is synced when this returns, its name is
-/// not.
+/// are everything in which `standings` differ from these, ascending by key. The file is synced when
+/// this returns, its name is not.
 pub(super) fn write(
     disk: &dyn Disk,
     next: &Manifest,

@@ -22,8 +22,7 @@ use crate::policy::{Claims, Context, Fact, Policy, Ruling};
 use crate::time::Timestamp;
 
 /// What the events beyond the sets of the generation changed: those that its file of changes covers,
-/// and those of the journal behind it. Numbers come from outside, hence the keyed
-/// hash.
+/// and those of the journal behind it. Numbers come from outside, hence the keyed hash.
 #[derive(Debug, Default)]
 struct Overlay {
     entries: HashMap<SubscriberKey, Entry, RandomState>,

@@ -4,29 +4,29 @@ use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use optout::server::{Rate, Scope, ServeError, Server, Settings};
+use optout::server::{KeyScope, Rate, ServeError, Server, Settings};
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Place};
+use crate::harness::{Client, Place, Served};
 
 const NUMBER: &str = "+525512345678";
 
 /// What each route needs, and a request that it answers.
-fn routes() -> Vec<(&'static str, &'static str, Option<Scope>, Value)> {
+fn routes() -> Vec<(&'static str, &'static str, Option<KeyScope>, Value)> {
     vec![
-        ("POST", "/v1/optouts", Some(Scope::Add), json!({"number": NUMBER})),
+        ("POST", "/v1/optouts", Some(KeyScope::Add), json!({"number": NUMBER})),
         (
             "POST",
             "/v1/resubscribes",
-            Some(Scope::Resubscribe),
+            Some(KeyScope::Resubscribe),
             json!({"number": NUMBER, "reason": "START"}),
         ),
-        ("POST", "/v1/check", Some(Scope::Check), json!({"recipients": [NUMBER]})),
-        ("GET", "/v1/numbers/+525512345678", Some(Scope::Check), Value::Null),
-        ("GET", "/v1/optouts", Some(Scope::Export), Value::Null),
-        ("GET", "/v1/optouts/export", Some(Scope::Export), Value::Null),
-        ("GET", "/v1/stats", Some(Scope::Export), Value::Null),
-        ("GET", "/metrics", Some(Scope::Admin), Value::Null),
+        ("POST", "/v1/check", Some(KeyScope::Check), json!({"recipients": [NUMBER]})),
+        ("GET", "/v1/numbers/+525512345678", Some(KeyScope::Check), Value::Null),
+        ("GET", "/v1/optouts", Some(KeyScope::Export), Value::Null),
+        ("GET", "/v1/optouts/export", Some(KeyScope::Export), Value::Null),
+        ("GET", "/v1/stats", Some(KeyScope::Export), Value::Null),
+        ("GET", "/metrics", Some(KeyScope::Admin), Value::Null),
         ("GET", "/openapi.json", None, Value::Null),
     ]
 }
@@ -41,7 +41,7 @@ fn status(client: &mut Client, method: &str, path: &str, body: &Value) -> u16 {
 #[test]
 fn a_key_opens_its_scopes_and_nothing_else() {
     let place = Place::new();
-    let keys: Vec<_> = Scope::ALL.iter().map(|&scope| (scope, place.key(&[scope]).0)).collect();
+    let keys: Vec<_> = KeyScope::ALL.iter().map(|&scope| (scope, place.key(&[scope]).0)).collect();
     let served = place.serve();
     for (scope, key) in &keys {
         let mut client = served.client().with_key(key);
@@ -56,7 +56,7 @@ fn a_key_opens_its_scopes_and_nothing_else() {
 #[test]
 fn without_a_key_nothing_is_answered_but_whether_the_server_lives() {
     let place = Place::new();
-    let (key, _) = place.key(Scope::ALL);
+    let (key, _) = place.key(KeyScope::ALL);
     let served = place.serve_with(|limits| {
         limits.failure_rate = Rate { per_second: 1e6, burst: 1e6 };
     });
@@ -68,7 +68,7 @@ fn without_a_key_nothing_is_answered_but_whether_the_server_lives() {
         let asked = path.replace("{number}", NUMBER);
         for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "MADEUP"] {
             let mut client = served.client();
-            client.send(format!("{method} {asked} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes());
+            client.send(format!("{method} {asked} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes());
             let status = client.answer().map_or(401, |answer| answer.status);
             assert!(is_open || status == 401, "{method} {path} {status}");
         }
@@ -114,7 +114,7 @@ fn until(client: &mut Client, status: u16) -> Duration {
 #[test]
 fn a_revoked_key_is_refused_within_a_second_on_the_same_connection() {
     let place = Place::new();
-    let (key, id) = place.key(&[Scope::Export]);
+    let (key, id) = place.key(&[KeyScope::Export]);
     let served = place.serve();
     let mut client = served.client().with_key(&key);
     client.get("/v1/stats").is(200);
@@ -122,7 +122,7 @@ fn a_revoked_key_is_refused_within_a_second_on_the_same_connection() {
     let took = until(&mut client, 401);
     assert!(took < Duration::from_secs(1), "{took:?}");
     // The other way round: a key that is made while the server runs opens.
-    let (key, _) = place.key(&[Scope::Export]);
+    let (key, _) = place.key(&[KeyScope::Export]);
     until(&mut served.client().with_key(&key), 200);
 }
 
@@ -134,7 +134,7 @@ fn the_first_key_closes_the_server_and_a_lost_list_keeps_it_closed() {
     });
     let mut client = served.client();
     client.get("/v1/stats").is(200);
-    let (key, _) = place.key(&[Scope::Export]);
+    let (key, _) = place.key(&[KeyScope::Export]);
     until(&mut client, 401);
     let mut holder = served.client().with_key(&key);
     until(&mut holder, 200);
@@ -155,7 +155,7 @@ fn without_keys_only_loopback_is_served() {
     let settings = || Settings::new("0.0.0.0:0".parse().unwrap());
     let refused = Server::bind(place.store(), settings());
     assert!(matches!(refused, Err(ServeError::Open { .. })));
-    let (_, id) = place.key(&[Scope::Add]);
+    let (_, id) = place.key(&[KeyScope::Add]);
     drop(Server::bind(place.store(), settings()).unwrap());
     // A revoked key is no reason to open the doors.
     place.keys().revoke(&id, optout::time::Timestamp::now()).unwrap();
@@ -164,9 +164,39 @@ fn without_keys_only_loopback_is_served() {
 }
 
 #[test]
+fn without_keys_a_server_that_is_called_by_another_name_answers_nothing() {
+    // A name that leads here is how a page in a browser on this machine would ask.
+    let place = Place::new();
+    let ask = |served: &Served, host: &str| {
+        let mut client = served.client();
+        client.send(format!("GET /v1/stats HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes());
+        client.answer().unwrap().status
+    };
+    let served = place.serve();
+    for host in ["localhost", "LocalHost:80", "127.0.0.1:8080", "127.1.2.3", "[::1]:9"] {
+        assert_eq!(ask(&served, host), 200, "{host}");
+    }
+    for host in ["evil.example", "localhost.evil.example:80", "10.0.0.1", "[::2]", "", "a b"] {
+        assert_eq!(ask(&served, host), 401, "{host}");
+    }
+    let other = b"GET http://evil.example/v1/stats HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut client = served.client();
+    client.send(other);
+    assert_eq!(client.answer().unwrap().status, 401);
+    served.end();
+    // With a key it may have any name.
+    let (key, _) = place.key(&[KeyScope::Export]);
+    let served = place.serve();
+    let mut client = served.client();
+    let head = "GET /v1/stats HTTP/1.1\r\nHost: a.example\r\nAuthorization: Bearer";
+    client.send(format!("{head} {key}\r\n\r\n").as_bytes());
+    assert_eq!(client.answer().unwrap().status, 200);
+}
+
+#[test]
 fn wrong_keys_are_counted_for_the_peer_and_right_ones_pass() {
     let place = Place::new();
-    let (key, _) = place.key(&[Scope::Export]);
+    let (key, _) = place.key(&[KeyScope::Export]);
     let served = place.serve_with(|limits| {
         limits.failure_rate = Rate { per_second: 0.01, burst: 5.0 };
     });
@@ -183,8 +213,8 @@ fn wrong_keys_are_counted_for_the_peer_and_right_ones_pass() {
 #[test]
 fn a_key_that_asks_for_too_many_people_can_still_record_opt_outs() {
     let place = Place::new();
-    let (key, _) = place.key(&[Scope::Check, Scope::Add]);
-    let (other, _) = place.key(&[Scope::Check]);
+    let (key, _) = place.key(&[KeyScope::Check, KeyScope::Add]);
+    let (other, _) = place.key(&[KeyScope::Check]);
     let served = place.serve_with(|limits| {
         limits.lookup_rate = Rate { per_second: 0.01, burst: 10.0 };
     });
@@ -200,7 +230,7 @@ fn a_key_that_asks_for_too_many_people_can_still_record_opt_outs() {
 #[test]
 fn the_log_holds_no_number_no_key_and_no_text() {
     let place = Place::new();
-    let (key, id) = place.key(Scope::ALL);
+    let (key, id) = place.key(KeyScope::ALL);
     let served = place.serve();
     let mut client = served.client().with_key(&key);
     let body = json!({"number": NUMBER, "note": "secret\r\nGET /forged 200", "campaign": "spring"});
@@ -222,7 +252,7 @@ fn the_log_holds_no_number_no_key_and_no_text() {
 #[test]
 fn recorded_events_name_the_key_that_recorded_them() {
     let place = Place::new();
-    let (key, id) = place.key(&[Scope::Add, Scope::Check]);
+    let (key, id) = place.key(&[KeyScope::Add, KeyScope::Check]);
     let served = place.serve();
     let mut client = served.client().with_key(&key);
     client.post("/v1/optouts", &json!({"number": NUMBER})).is(200);

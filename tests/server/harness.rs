@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use optout::disk::{Disk, RealDisk};
 use optout::number::Folding;
-use optout::server::{KeyFile, Limits, NewKey, Scope, Server, Settings, Stopper};
+use optout::server::{KeyFile, KeyScope, Limits, NewKey, Server, Settings, Stopper};
 use optout::store;
 use optout::time::Timestamp;
 use serde_json::Value;
@@ -36,7 +36,7 @@ impl Place {
     }
 
     /// A key that opens these, and its id.
-    pub(crate) fn key(&self, scopes: &[Scope]) -> (String, String) {
+    pub(crate) fn key(&self, scopes: &[KeyScope]) -> (String, String) {
         let new = NewKey { scopes: scopes.to_vec(), ..NewKey::default() };
         let (text, info) = self.keys().create(&new, Timestamp::now()).unwrap();
         (text, info.id)
@@ -174,7 +174,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: here\r\n");
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

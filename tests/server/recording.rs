@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use optout::disk::{Faults, MemoryDisk};
 use optout::number::{Folding, Number, fold};
-use optout::server::Scope;
+use optout::server::KeyScope;
 use optout::store::{self, Reader};
 use optout::time::Timestamp;
 use serde_json::{Value, json};
@@ -131,8 +131,8 @@ fn what_is_not_as_described_is_refused_and_nothing_recorded() {
 #[test]
 fn a_resubscribe_needs_a_reason_and_lifts_what_it_may() {
     let place = Place::new();
-    let (key, _) = place.key(&[Scope::Add, Scope::Resubscribe]);
-    let (admin, _) = place.key(&[Scope::Resubscribe, Scope::Admin]);
+    let (key, _) = place.key(&[KeyScope::Add, KeyScope::Resubscribe]);
+    let (admin, _) = place.key(&[KeyScope::Resubscribe, KeyScope::Admin]);
     let served = place.serve();
     let mut client = served.client().with_key(&key);
     // Who came back at the very moment of his opt-out did not come back after it.
@@ -291,7 +291,8 @@ fn post_until_gone(address: std::net::SocketAddr, next: &AtomicU64) -> Vec<(u64,
     loop {
         let number = 525_510_000_000 + next.fetch_add(1, Ordering::Relaxed);
         let body = json!({"number": format!("+{number}")}).to_string();
-        let head = "POST /v1/optouts HTTP/1.1\r\nHost: here\r\nContent-Type: application/json\r\n";
+        let head =
+            "POST /v1/optouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
         let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
         if !client.try_send(request.as_bytes()) {
             return acknowledged;

@@ -25,7 +25,7 @@ mod samples;
 mod spelling;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
 
@@ -113,30 +113,15 @@ struct OptOutArgs {
     population: PopulationArgs,
 }
 
+/// Who can be in a campaign, and where it goes.
 #[derive(Args)]
-struct RecipientArgs {
-    /// How many recipients
-    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
-    rows: u64,
-    /// How many of them have opted out, as 10% or 0.1
-    #[arg(long, value_name = "SHARE", default_value = "10%")]
-    share: Share,
-    /// How many have a number that can't be read [default: 0.2% if messy, else none]
-    #[arg(long, value_name = "SHARE")]
-    unreadable: Option<Share>,
+struct CampaignArgs {
     /// How many people have opted out: the --rows of the opt-out list
     #[arg(long, value_name = "N", default_value_t = 20_000_000)]
     optouts: u64,
     /// The file to write; - is standard output
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     output: PathBuf,
-    /// How numbers are written
-    #[arg(long, value_enum, default_value_t = Spellings::Clean)]
-    spellings: Spellings,
-    /// How many of the people are known by an id instead of a number, as 5% or 0.05; the same
-    /// share in both lists names the same people
-    #[arg(long, value_name = "SHARE", default_value = "0%")]
-    ids: Share,
     /// Write what a right scrub counts, as JSON: rows, kept, suppressed, invalid
     #[arg(long, value_name = "FILE")]
     expected: Option<PathBuf>,
@@ -148,6 +133,28 @@ struct RecipientArgs {
 }
 
 #[derive(Args)]
+struct RecipientArgs {
+    /// How many recipients
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    rows: u64,
+    /// How many of them have opted out, as 10% or 0.1
+    #[arg(long, value_name = "SHARE", default_value = "10%")]
+    share: Share,
+    /// How many have a number that can't be read [default: 0.2% if messy, else none]
+    #[arg(long, value_name = "SHARE")]
+    unreadable: Option<Share>,
+    /// How numbers are written
+    #[arg(long, value_enum, default_value_t = Spellings::Clean)]
+    spellings: Spellings,
+    /// How many of the people are known by an id instead of a number, as 5% or 0.05; the same
+    /// share in both lists names the same people
+    #[arg(long, value_name = "SHARE", default_value = "0%")]
+    ids: Share,
+    #[command(flatten)]
+    campaign: CampaignArgs,
+}
+
+#[derive(Args)]
 struct HostileArgs {
     /// What makes it hard to read
     #[arg(value_enum)]
@@ -155,20 +162,8 @@ struct HostileArgs {
     /// It ends with the row that reaches so many bytes
     #[arg(long, value_name = "N", default_value_t = 500_000_000)]
     bytes: u64,
-    /// How many people have opted out: the --rows of the opt-out list
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
-    optouts: u64,
-    /// The file to write; - is standard output
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
-    output: PathBuf,
-    /// Write what a right scrub counts, as JSON: rows, kept, suppressed, invalid
-    #[arg(long, value_name = "FILE")]
-    expected: Option<PathBuf>,
-    /// Write what a right scrub keeps, byte for byte
-    #[arg(long, value_name = "FILE")]
-    expected_kept: Option<PathBuf>,
     #[command(flatten)]
-    population: PopulationArgs,
+    campaign: CampaignArgs,
 }
 
 #[derive(Args)]
@@ -251,49 +246,27 @@ fn write_optouts(args: &OptOutArgs) -> io::Result<()> {
 }
 
 fn write_recipients(args: &RecipientArgs) -> io::Result<()> {
-    let population = args.population.build(args.optouts)?;
+    let people = args.campaign.people()?;
     let unreadable = args.unreadable.unwrap_or(match args.spellings {
         Spellings::Messy => Share(0.002),
         Spellings::Clean | Spellings::Five => Share(0.0),
     });
     let campaign = Campaign {
-        seed: args.population.seed,
+        seed: args.campaign.population.seed,
         rows: args.rows,
         suppressed: args.share.of(args.rows),
         invalid: unreadable.of(args.rows),
         spellings: args.spellings,
         ids: Ids::new(args.ids.0),
     };
-    write_answered(&args.output, args.expected.as_deref(), args.expected_kept.as_deref(), {
-        |output, kept| campaign.write(&population, output, kept)
-    })
+    args.campaign.write(|output, kept| campaign.write(&people, output, kept))
 }
 
 fn write_hostile(args: &HostileArgs) -> io::Result<()> {
-    let population = args.population.build(args.optouts)?;
-    let campaign =
-        HostileCampaign { seed: args.population.seed, kind: args.kind, bytes: args.bytes };
-    write_answered(&args.output, args.expected.as_deref(), args.expected_kept.as_deref(), {
-        |output, kept| campaign.write(&population, output, kept)
-    })
-}
-
-/// A campaign, and beside it what a right scrub counts and keeps.
-fn write_answered(
-    output: &Path,
-    counts: Option<&Path>,
-    kept: Option<&Path>,
-    write: impl FnOnce(&mut Output, &mut Output) -> io::Result<Expected>,
-) -> io::Result<()> {
-    let mut counts = Output::open_or_drop(counts)?;
-    let mut kept = Output::open_or_drop(kept)?;
-    let mut output = Output::open(output)?;
-    let expected = write(&mut output, &mut kept)?;
-    counts.write_all(expected.to_json().as_bytes())?;
-    counts.finish()?;
-    kept.finish()?;
-    // Last, so that a campaign that stands under its name has its answers beside it.
-    output.finish()
+    let people = args.campaign.people()?;
+    let seed = args.campaign.population.seed;
+    let campaign = HostileCampaign { seed, kind: args.kind, bytes: args.bytes };
+    args.campaign.write(|output, kept| campaign.write(&people, output, kept))
 }
 
 fn write_registry(args: &RegistryArgs) -> io::Result<()> {
@@ -312,6 +285,28 @@ fn write_registry(args: &RegistryArgs) -> io::Result<()> {
         None => list.write_ascending(ranks, &mut output)?,
     }
     output.finish()
+}
+
+impl CampaignArgs {
+    fn people(&self) -> io::Result<Population> {
+        self.population.build(self.optouts)
+    }
+
+    /// Lets `write` write a campaign, and beside it what a right scrub counts and keeps.
+    fn write(
+        &self,
+        write: impl FnOnce(&mut Output, &mut Output) -> io::Result<Expected>,
+    ) -> io::Result<()> {
+        let mut counts = Output::open_or_drop(self.expected.as_deref())?;
+        let mut kept = Output::open_or_drop(self.expected_kept.as_deref())?;
+        let mut output = Output::open(&self.output)?;
+        let expected = write(&mut output, &mut kept)?;
+        counts.write_all(expected.to_json().as_bytes())?;
+        counts.finish()?;
+        kept.finish()?;
+        // Last, so that a campaign that stands under its name has its answers beside it.
+        output.finish()
+    }
 }
 
 impl PopulationArgs {

@@ -37,66 +37,80 @@ const LIMIT_USUAL: usize = 100;
 /// Events that are looked at for one page; when there are more, it is shorter.
 const LOOKED_AT_MAX: usize = 500_000;
 
-/// Which events are meant.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Listed {
-    /// The first moment: RFC 3339, or a date in the zone.
-    from: Option<String>,
-    /// The first moment behind the range.
-    to: Option<String>,
-    /// The zone of dates, such as America/Mexico_City; UTC if not given.
-    tz: Option<String>,
-    /// received (if not given) or occurred.
-    clock: Option<String>,
-    /// events (if not given), or state: those who opted out in the range and still are at its end.
-    view: Option<String>,
-    /// Only events of this source.
-    source: Option<String>,
-    /// Only events on this channel.
-    channel: Option<String>,
-    /// Only events of this sender.
-    sender: Option<String>,
-    /// Only events of this campaign.
-    campaign: Option<String>,
-    /// Only numbers of this country, such as MX.
-    country: Option<String>,
-    /// Events of a page, 1 to 1,000; 100 if not given.
-    limit: Option<usize>,
-    /// Where the page before ended: its `next`.
-    cursor: Option<String>,
+/// Defines the query of a route that is about events, with the fields that all have and its own.
+macro_rules! question {
+    ($(#[$meta:meta])* $name:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Deserialize, IntoParams)]
+        #[serde(deny_unknown_fields)]
+        #[into_params(parameter_in = Query)]
+        pub(super) struct $name {
+            /// The first moment: RFC 3339, or a date in the zone.
+            from: Option<String>,
+            /// The first moment behind the range.
+            to: Option<String>,
+            /// The zone of dates, such as America/Mexico_City; UTC if not given.
+            tz: Option<String>,
+            /// received (if not given) or occurred.
+            clock: Option<String>,
+            /// events (if not given), or state: those who opted out in the range and still are at
+            /// its end.
+            view: Option<String>,
+            /// Only events of this source.
+            source: Option<String>,
+            /// Only events on this channel.
+            channel: Option<String>,
+            /// Only events of this sender.
+            sender: Option<String>,
+            /// Only events of this campaign.
+            campaign: Option<String>,
+            /// Only numbers of this country, such as MX.
+            country: Option<String>,
+            $($(#[$fmeta])* $field: $type,)*
+        }
+
+        impl $name {
+            fn wanted(&self) -> Result<Wanted, Problem> {
+                wanted(self.parts())
+            }
+
+            /// The fields that all have.
+            fn parts(&self) -> Parts<'_> {
+                Parts {
+                    from: self.from.as_deref(),
+                    to: self.to.as_deref(),
+                    tz: self.tz.as_deref(),
+                    clock: self.clock.as_deref(),
+                    view: self.view.as_deref(),
+                    source: self.source.as_deref(),
+                    channel: self.channel.as_deref(),
+                    sender: self.sender.as_deref(),
+                    campaign: self.campaign.as_deref(),
+                    country: self.country.as_deref(),
+                }
+            }
+        }
+    };
 }
 
-/// Which events are meant, and how they are written.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Exported {
-    /// csv (if not given) or ndjson.
-    format: Option<String>,
-    /// The first moment: RFC 3339, or a date in the zone.
-    from: Option<String>,
-    /// The first moment behind the range.
-    to: Option<String>,
-    /// The zone of dates, such as America/Mexico_City; UTC if not given.
-    tz: Option<String>,
-    /// received (if not given) or occurred.
-    clock: Option<String>,
-    /// events (if not given), or state: those who opted out in the range and still are at its end.
-    view: Option<String>,
-    /// Only events of this source.
-    source: Option<String>,
-    /// Only events on this channel.
-    channel: Option<String>,
-    /// Only events of this sender.
-    sender: Option<String>,
-    /// Only events of this campaign.
-    campaign: Option<String>,
-    /// Only numbers of this country, such as MX.
-    country: Option<String>,
-    /// Whether numbers show their first and last digits only.
-    mask: Option<bool>,
+question! {
+    /// Which events are meant, and which page of them.
+    Listed {
+        /// Events of a page, 1 to 1,000; 100 if not given.
+        limit: Option<usize>,
+        /// Where the page before ended: its `next`.
+        cursor: Option<String>,
+    }
+}
+
+question! {
+    /// Which events are meant, and how they are written.
+    Exported {
+        /// csv (if not given) or ndjson.
+        format: Option<String>,
+        /// Whether numbers show their first and last digits only.
+        mask: Option<bool>,
+    }
 }
 
 /// A page of events, oldest first.
@@ -187,39 +201,39 @@ impl Wanted {
 }
 
 /// The parts of a question that lists and downloads share.
+#[derive(Debug)]
 struct Parts<'a> {
-    range: (Option<&'a str>, Option<&'a str>),
+    from: Option<&'a str>,
+    to: Option<&'a str>,
     tz: Option<&'a str>,
     clock: Option<&'a str>,
     view: Option<&'a str>,
     source: Option<&'a str>,
     channel: Option<&'a str>,
     sender: Option<&'a str>,
-    campaign: &'a Option<String>,
-    country: &'a Option<String>,
+    campaign: Option<&'a str>,
+    country: Option<&'a str>,
 }
 
-impl Parts<'_> {
-    fn wanted(&self) -> Result<Wanted, Problem> {
-        let zone = Zone::parse(self.tz.unwrap_or("UTC"));
-        let zone = zone.map_err(|error| Problem::field("tz", error.to_string()))?;
-        let is_state = match self.view.unwrap_or("events") {
-            "events" => false,
-            "state" => true,
-            _ => return Err(Problem::field("view", "use events or state")),
-        };
-        let (channel, sender) = (self.channel.unwrap_or_default(), self.sender.unwrap_or_default());
-        let scope = Scope::new(channel, sender, "");
-        let country = super::check::region(self.country.as_deref());
-        let country = country.map_err(|_| Problem::field("country", "no country is called so"))?;
-        Ok(Wanted {
-            filter: filter(self.range, &zone, clock(self.clock)?, self.source)?,
-            is_state,
-            scope: scope.map_err(|error| Problem::field("channel", error.to_string()))?,
-            campaign: self.campaign.clone(),
-            country: country.map(|region| region.as_str().to_owned()),
-        })
-    }
+fn wanted(parts: Parts<'_>) -> Result<Wanted, Problem> {
+    let zone = Zone::parse(parts.tz.unwrap_or("UTC"));
+    let zone = zone.map_err(|error| Problem::field("tz", error.to_string()))?;
+    let is_state = match parts.view.unwrap_or("events") {
+        "events" => false,
+        "state" => true,
+        _ => return Err(Problem::field("view", "use events or state")),
+    };
+    let scope = Scope::new(parts.channel.unwrap_or_default(), parts.sender.unwrap_or_default(), "");
+    let country = super::check::region(parts.country);
+    let country = country.map_err(|_| Problem::field("country", "no country is called so"))?;
+    let range = (parts.from, parts.to);
+    Ok(Wanted {
+        filter: filter(range, &zone, clock(parts.clock)?, parts.source)?,
+        is_state,
+        scope: scope.map_err(|error| Problem::field("channel", error.to_string()))?,
+        campaign: parts.campaign.map(str::to_owned),
+        country: country.map(|region| region.as_str().to_owned()),
+    })
 }
 
 /// A clock by its name.
@@ -254,18 +268,7 @@ fn page(app: &App, reader: &Reader, listed: &Listed) -> Result<Page, Problem> {
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::field("limit", format!("use 1 to {LIMIT_MAX}")));
     }
-    let parts = Parts {
-        range: (listed.from.as_deref(), listed.to.as_deref()),
-        tz: listed.tz.as_deref(),
-        clock: listed.clock.as_deref(),
-        view: listed.view.as_deref(),
-        source: listed.source.as_deref(),
-        channel: listed.channel.as_deref(),
-        sender: listed.sender.as_deref(),
-        campaign: &listed.campaign,
-        country: &listed.country,
-    };
-    let mut wanted = parts.wanted()?;
+    let mut wanted = listed.wanted()?;
     let question = question(listed, &reader.manifest().store);
     let cursor = listed.cursor.as_deref().map(|text| Cursor::read(text, question)).transpose()?;
     let up_to = cursor.map_or(reader.sequence(), |cursor| cursor.up_to);
@@ -298,19 +301,7 @@ const NO_CURSOR: &str = "this is no cursor of this question: begin without one";
 
 /// What the cursors of a question have in common: a cursor of another one would leave events out.
 fn question(listed: &Listed, store: &str) -> u64 {
-    let parts = [
-        &listed.from,
-        &listed.to,
-        &listed.tz,
-        &listed.clock,
-        &listed.view,
-        &listed.source,
-        &listed.channel,
-        &listed.sender,
-        &listed.campaign,
-        &listed.country,
-    ];
-    xxh3_64(format!("{store} {parts:?}").as_bytes())
+    xxh3_64(format!("{store} {:?}", listed.parts()).as_bytes())
 }
 
 /// Where a walk stands.
@@ -351,18 +342,7 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
         "ndjson" => (ExportFormat::Ndjson, "application/x-ndjson", "optouts.ndjson"),
         _ => return Err(Problem::field("format", "use csv or ndjson")),
     };
-    let parts = Parts {
-        range: (exported.from.as_deref(), exported.to.as_deref()),
-        tz: exported.tz.as_deref(),
-        clock: exported.clock.as_deref(),
-        view: exported.view.as_deref(),
-        source: exported.source.as_deref(),
-        channel: exported.channel.as_deref(),
-        sender: exported.sender.as_deref(),
-        campaign: &exported.campaign,
-        country: &exported.country,
-    };
-    let mut wanted = parts.wanted()?;
+    let mut wanted = exported.wanted()?;
     let mask = exported.mask.unwrap_or(false);
     let place = app.downloads.clone().try_acquire_owned();
     let place = place

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 
 use super::App;
 use super::guard::{Counted, guard, require};
-use super::keys::Scope;
+use super::keys::KeyScope;
 use super::problem::{Kind, Problem};
 
 #[derive(OpenApi)]
@@ -55,7 +55,7 @@ struct Document(Arc<str>);
 
 /// Every route.
 pub(super) fn router(app: Arc<App>) -> Router {
-    let scoped = |routes: OpenApiRouter<Arc<App>>, scope: Option<Scope>, counted: Counted| {
+    let scoped = |routes: OpenApiRouter<Arc<App>>, scope: Option<KeyScope>, counted: Counted| {
         let app = app.clone();
         let layer = from_fn(move |request: Request, next: Next| {
             require(app.clone(), scope, counted, request, next)
@@ -76,12 +76,12 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let anybody = of().routes(routes!(service::openapi));
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(open)
-        .merge(scoped(add, Some(Scope::Add), Counted::Record))
-        .merge(scoped(resubscribe, Some(Scope::Resubscribe), Counted::Record))
-        .merge(scoped(lookup, Some(Scope::Check), Counted::Lookup))
-        .merge(scoped(check, Some(Scope::Check), Counted::Request))
-        .merge(scoped(export, Some(Scope::Export), Counted::Request))
-        .merge(scoped(admin, Some(Scope::Admin), Counted::Not))
+        .merge(scoped(add, Some(KeyScope::Add), Counted::Record))
+        .merge(scoped(resubscribe, Some(KeyScope::Resubscribe), Counted::Record))
+        .merge(scoped(lookup, Some(KeyScope::Check), Counted::Lookup))
+        .merge(scoped(check, Some(KeyScope::Check), Counted::Request))
+        .merge(scoped(export, Some(KeyScope::Export), Counted::Request))
+        .merge(scoped(admin, Some(KeyScope::Admin), Counted::Not))
         .merge(scoped(anybody, None, Counted::Not))
         .split_for_parts();
     let document = Document(document.to_json().unwrap_or_default().into());

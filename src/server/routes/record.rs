@@ -23,7 +23,7 @@ use crate::policy;
 use crate::server::body::{AtMost, from_json, is_object, json_bytes, json_of};
 use crate::server::guard::Access;
 use crate::server::idempotency::{Request, Turn};
-use crate::server::keys::Scope;
+use crate::server::keys::KeyScope;
 use crate::server::problem::{FieldError, Kind, Problem};
 use crate::server::service::{Unrecorded, Urgency};
 use crate::store::{NewEvent, Outcome, TEXT_BYTES_MAX, WriteError};
@@ -232,7 +232,7 @@ pub(super) async fn resubscribe(
 ) -> Response {
     let read = |bytes: &[u8], access: &Access| {
         let items = one_or_many::<Resubscribe>(bytes)?;
-        if items.iter().any(|item| item.overrides == Some(true)) && !access.opens(Scope::Admin) {
+        if items.iter().any(|item| item.overrides == Some(true)) && !access.opens(KeyScope::Admin) {
             let what = "an override needs a key with the scope \"admin\"";
             return Err(Problem::new(Kind::Forbidden, what));
         }
