@@ -232,3 +232,14 @@ fn the_scores_on_unseen_messages_do_not_get_worse() {
 const FLOOR: f64 = 89.0;
 const FALSE_CEILING: f64 = 3.0;
 const CAUGHT_CEILING: f64 = 13.0;
+
+#[test]
+fn ordinary_short_words_were_taken_for_slips_of_stop_words() {
+    for text in ["bad", "bond", "holt", "sad", "salud"] {
+        let verdict = Detector::built_in().read(text);
+        assert_ne!(verdict.intent, Intent::OptOut, "{text}: {verdict:?}");
+    }
+    for text in ["vaja", "sotp", "basra", "stpo"] {
+        assert_eq!(Detector::built_in().read(text).intent, Intent::OptOut, "{text}");
+    }
+}

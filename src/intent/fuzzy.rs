@@ -64,6 +64,34 @@ impl<T: Copy> Near<T> {
     }
 }
 
+/// Whether the one letter in which a word differs from a short one can be a slip: most short words
+/// are one letter away from ordinary ones. Letters that were swapped, added or forgotten can,
+/// unless three are left of four; of others only a neighbour on the keyboard.
+pub(super) fn is_slip_of_short(letters: &[char], of: &[char]) -> bool {
+    if letters.len() != of.len() {
+        return letters.len() > 3;
+    }
+    let mut differ = letters.iter().zip(of).filter(|(one, other)| one != other);
+    match (differ.next(), differ.next()) {
+        (Some((&one, &other)), None) => are_neighbours(one, other),
+        // Two letters, swapped.
+        _ => true,
+    }
+}
+
+fn are_neighbours(one: char, other: char) -> bool {
+    let rows = ["qwertyuiop", "asdfghjkl", "zxcvbnm"];
+    let place = |letter: char| {
+        rows.iter().enumerate().find_map(|(row, keys)| Some((row, keys.find(letter)?)))
+    };
+    match (place(one), place(other)) {
+        (Some((row, at)), Some((other_row, other_at))) => {
+            row.abs_diff(other_row) <= 1 && at.abs_diff(other_at) <= 1
+        }
+        _ => false,
+    }
+}
+
 /// A lone word, ready to be compared.
 #[derive(Clone, Debug)]
 pub(super) struct Slip {

@@ -221,6 +221,8 @@ impl Detector {
             {
                 Intent::None
             }
+            // Of a single word that no table knows the model knows little: a guess at most.
+            Intent::OptOut if reading.folded.words().len() == 1 => Intent::OptOutLikely,
             Intent::OptOut => intent,
             _ if self.asks_in_one_sentence(reading) => Intent::OptOut,
             _ if rules::ends_with_stop_word(&self.lexicon, reading) => Intent::OptOutLikely,

@@ -8,7 +8,7 @@
 
 use super::Intent;
 use super::fold::{Folded, Gap, Word};
-use super::fuzzy::{Slip, distance, letter_of_digit, mask, sounds};
+use super::fuzzy::{Slip, distance, is_slip_of_short, letter_of_digit, mask, sounds};
 use super::lexicon::{Classes, Lexicon, Reading};
 
 /// Classes that the rules know by name.
@@ -273,7 +273,7 @@ fn misspelled(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]
     (intent == Intent::OptOut || core.len() == 1).then(|| found(intent, "misspelled", word))?
 }
 
-/// The lone word that a word is a slip of.
+/// The lone word that a word is a slip of, if it is one.
 fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<(Intent, &'a str)> {
     let letters: Vec<char> = sounds(text);
     let shortest = if surer { 6 } else { 4 };
@@ -295,6 +295,9 @@ fn nearest<'a>(lexicon: &'a Lexicon, text: &str, surer: bool) -> Option<(Intent,
             continue;
         }
         let distance = distance(&letters, &slip.letters, allowed);
+        if distance == 1 && long < 6 && !is_slip_of_short(&letters, &slip.letters) {
+            continue;
+        }
         // At a tie it is a stop word.
         let nearer = |&(least, other): &(usize, &Slip)| {
             distance < least
