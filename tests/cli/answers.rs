@@ -219,6 +219,16 @@ fn detect_writes_a_line_for_each_message() {
 }
 
 #[test]
+fn detect_says_which_line_is_no_object_though_it_begins_like_one() {
+    let place = Place::empty();
+    let lines = "hola\n{\"text\": 5}\n{\"text\": \"baja\"}\n{\"preference\": \"stopp\"}\n{x\n";
+    let ran = run(place.bare().arg("detect"), lines.as_bytes());
+    assert_eq!(ran.exits(0).lines().count(), 5);
+    assert!(ran.stderr.contains("3 lines begin with a brace"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the first is line 2"), "{}", ran.stderr);
+}
+
+#[test]
 fn detect_takes_a_customers_words() {
     let place = Place::empty();
     place.write("words.tsv", "lone.opt_out\tkwyjibo\n");

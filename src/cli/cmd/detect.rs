@@ -44,39 +44,55 @@ struct Line<'a> {
     text: Cow<'a, str>,
     #[serde(borrow, default)]
     button: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    preference: Option<Cow<'a, str>>,
+    #[serde(default)]
+    preference: Option<Set>,
+}
+
+/// A preference, by its word.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Set {
+    Stop,
+    Resume,
 }
 
 fn lines(detector: &Detector, output: &Output, out: &mut impl Write) -> anyhow::Result<()> {
     let mut input = std::io::stdin().lock();
     let mut line = Vec::new();
-    loop {
+    // How many, and the first of them.
+    let mut no_objects: (u64, u64) = (0, 0);
+    for number in 1.. {
         line.clear();
         if input.read_until(b'\n', &mut line).context("standard input can't be read")? == 0 {
-            return Ok(());
+            break;
         }
         let text = String::from_utf8_lossy(&line);
         let text = text.trim_end_matches(['\n', '\r']);
-        let verdict = if text.starts_with('{')
-            && let Ok(line) = serde_json::from_str::<Line<'_>>(text)
-        {
-            let preference = match line.preference.as_deref() {
-                Some("stop") => Some(Preference::Stop),
-                Some("resume") => Some(Preference::Resume),
-                _ => None,
-            };
-            detector.detect(&Message {
-                text: &line.text,
-                button: line.button.as_deref(),
-                preference,
-            })
+        let object = text.starts_with('{').then(|| serde_json::from_str::<Line<'_>>(text));
+        let verdict = if let Some(Ok(line)) = &object {
+            let preference = line.preference.as_ref().map(|set| match set {
+                Set::Stop => Preference::Stop,
+                Set::Resume => Preference::Resume,
+            });
+            let button = line.button.as_deref();
+            detector.detect(&Message { text: &line.text, button, preference })
         } else {
-            // A message that only begins with a brace is text like any other.
+            // A message may begin with a brace, but most often a program wrote it wrongly.
+            if object.is_some() {
+                no_objects =
+                    (no_objects.0 + 1, if no_objects.0 == 0 { number } else { no_objects.1 });
+            }
             detector.read(&text.replace("\\n", "\n"))
         };
         write(&verdict, output, out)?;
     }
+    if let (count @ 1.., first) = no_objects {
+        output.warn(format!(
+            "{count} lines begin with a brace and are no JSON object with text, button or preference \
+             (stop, resume): they were read as text; the first is line {first}"
+        ));
+    }
+    Ok(())
 }
 
 fn write(verdict: &Verdict, output: &Output, out: &mut impl Write) -> anyhow::Result<()> {
