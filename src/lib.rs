@@ -73,8 +73,10 @@
 //! - [`scrub`]: the parallel filter, recipients in, verdicts and rows out.
 //! - [`exchange`]: import and export of lists.
 //! - [`intent`]: what a message asks for that came back.
+//! - [`capture`]: what follows from such a message.
 //! - `server` (feature `server`): the same over HTTP, and the keys of those who ask.
 
+pub mod capture;
 pub mod disk;
 pub mod event;
 pub mod exchange;

@@ -7,6 +7,8 @@ use optout::query::{DiffError, JudgeError, RecheckRefused};
 use optout::scrub::{OutputError, RecheckError, ScrubError};
 #[cfg(feature = "server")]
 use optout::server::{KeyError, ServeError};
+#[cfg(feature = "server")]
+use optout::store::SideError;
 use optout::store::{StoreError, WriteError};
 
 /// How the process ends.
@@ -142,15 +144,23 @@ impl Exit {
             };
         }
         match cause.downcast_ref::<KeyError>()? {
-            KeyError::Store(error) => Exit::of_cause(error),
-            KeyError::Damaged { .. } => Some(Exit::Store),
-            KeyError::Busy => Some(Exit::Locked),
+            KeyError::List(error) => Exit::of_side(error),
             KeyError::Scope
             | KeyError::NoScope
             | KeyError::Expired
             | KeyError::Name
             | KeyError::Unknown => Some(Exit::Usage),
             KeyError::TooMany => Some(Exit::Refused),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "server")]
+    fn of_side(error: &SideError) -> Option<Exit> {
+        match error {
+            SideError::Store(error) => Exit::of_cause(error),
+            SideError::Damaged { .. } => Some(Exit::Store),
+            SideError::Busy { .. } => Some(Exit::Locked),
             _ => None,
         }
     }

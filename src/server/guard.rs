@@ -1,8 +1,8 @@
 //! May this request pass?
 //!
-//! Stands before every route, also before those that do not exist. Promises: nothing but
-//! `/healthz` and `/readyz` is answered without a key once there are keys; the key is verified
-//! before any rate is counted for it; every answer is counted and logged by its route, never by
+//! Stands before every route, also before those that do not exist. Promises: once there are keys,
+//! nothing but `/healthz` and `/readyz` is answered without a key, a signature or a session; the
+//! key is verified before any rate is counted for it; every answer is counted and logged by its route, never by
 //! what was asked. Leaves to others: which scope a route needs (`routes`).
 
 use std::net::IpAddr;
@@ -119,9 +119,29 @@ pub(super) async fn require(
 
 const NO_KEY: &str = "send a key as \"Authorization: Bearer optout_…\"";
 
-/// Whether a route tells nothing but whether the server lives.
-fn is_open(route: &str) -> bool {
-    matches!(route, "/healthz" | "/readyz")
+/// Who stands behind a request is told in one of these ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    /// By nothing: the route tells only whether the server lives.
+    Open,
+    /// By a key.
+    Key,
+    /// By a signature over the body, which the route looks at.
+    Signature,
+    /// By a session, which the pages look at.
+    Session,
+}
+
+impl Door {
+    fn of(route: &str) -> Door {
+        match route {
+            "/healthz" | "/readyz" => Door::Open,
+            "/" | "/console" => Door::Session,
+            _ if route.starts_with("/console/") => Door::Session,
+            _ if route.starts_with("/webhooks/") => Door::Signature,
+            _ => Door::Key,
+        }
+    }
 }
 
 impl App {
@@ -133,7 +153,7 @@ impl App {
             let what = format!("the query may have {limit} bytes");
             return Err(Problem::new(Kind::UriTooLong, what));
         }
-        if is_open(route) {
+        if Door::of(route) != Door::Key {
             return Ok(None);
         }
         let access = self.access(request, peer)?;

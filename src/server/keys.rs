@@ -16,16 +16,15 @@ use sha2::{Digest, Sha256};
 use subtle::{ConditionallySelectable, ConstantTimeEq};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::disk::{Disk, DiskError, read_all};
-use crate::store::layout::{KEYS, KEYS_LOCK, KEYS_NEXT};
-use crate::store::{Manifest, StoreError};
+use crate::disk::Disk;
+use crate::store::SideError;
+use crate::store::layout::{self, SideNames};
+use crate::store::side::{SideFile, SideList};
 use crate::time::Timestamp;
 
 /// What every key begins with.
 pub const KEY_PREFIX: &str = "optout_";
 
-/// Bytes of `keys.json` that are read at most.
-const KEYS_BYTES_MAX: u64 = 4 << 20;
 /// Keys that a list may hold, revoked ones included.
 const KEYS_MAX: usize = 4096;
 const SECRET_BYTES: usize = 32;
@@ -131,23 +130,9 @@ pub struct NewKey {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
-    /// The store could not be read.
+    /// The list could not be read or changed.
     #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The list could not be read or written.
-    #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// The list is not as it was written.
-    #[error("{} is damaged: {what}", path.display())]
-    Damaged {
-        /// The list.
-        path: std::path::PathBuf,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// Somebody else changes the list.
-    #[error("another command changes the keys: try again when it has ended")]
-    Busy,
+    List(#[from] SideError),
     /// No scope is called so.
     #[error("that is no scope: use add, resubscribe, check, export or admin")]
     Scope,
@@ -174,7 +159,7 @@ pub enum KeyError {
 /// The keys of a store, on its disk.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
-    disk: Arc<dyn Disk>,
+    file: SideFile<List>,
 }
 
 impl KeyFile {
@@ -184,8 +169,7 @@ impl KeyFile {
     ///
     /// When there is no store.
     pub fn open(disk: Arc<dyn Disk>) -> Result<KeyFile, KeyError> {
-        Manifest::read(&*disk)?;
-        Ok(KeyFile { disk })
+        Ok(KeyFile { file: SideFile::open(disk)? })
     }
 
     /// Every key that was made, oldest first.
@@ -194,7 +178,7 @@ impl KeyFile {
     ///
     /// When the list is damaged or can't be read.
     pub fn list(&self) -> Result<Vec<KeyInfo>, KeyError> {
-        Ok(parse(&*self.disk, self.bytes()?.as_deref())?.keys)
+        Ok(self.file.read()?.keys)
     }
 
     /// Makes a key: its text, which nobody can tell again, and what is kept of it.
@@ -230,11 +214,11 @@ impl KeyFile {
             revoked_at: None,
             digest,
         };
-        self.change(|keys| {
-            if keys.len() >= KEYS_MAX {
+        self.file.change(|list| {
+            if list.keys.len() >= KEYS_MAX {
                 return Err(KeyError::TooMany);
             }
-            keys.push(info.clone());
+            list.keys.push(info.clone());
             Ok(())
         })?;
         Ok((text, info))
@@ -246,69 +230,45 @@ impl KeyFile {
     ///
     /// When no key has the id, or the list can't be changed.
     pub fn revoke(&self, id: &str, now: Timestamp) -> Result<KeyInfo, KeyError> {
-        let mut revoked = None;
-        self.change(|keys| {
-            let key = keys.iter_mut().find(|key| key.id == id).ok_or(KeyError::Unknown)?;
+        self.file.change(|list| {
+            let key = list.keys.iter_mut().find(|key| key.id == id).ok_or(KeyError::Unknown)?;
             key.revoked_at.get_or_insert(now);
-            revoked = Some(key.clone());
-            Ok(())
-        })?;
-        revoked.ok_or(KeyError::Unknown)
+            Ok(key.clone())
+        })
     }
 
     /// The list as it stands on the disk; `None` when there is none.
-    pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>, DiskError> {
-        match read_all(&*self.disk, KEYS, KEYS_BYTES_MAX) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.is_missing() => Ok(None),
-            Err(error) => Err(error),
-        }
+    pub(super) fn bytes(&self) -> Result<Option<Vec<u8>>, KeyError> {
+        Ok(self.file.bytes().map_err(SideError::from)?)
     }
 
     /// The keys behind the bytes of the list.
     pub(super) fn ring(&self, bytes: Option<&[u8]>) -> Result<KeyRing, KeyError> {
-        Ok(KeyRing { keys: parse(&*self.disk, bytes)?.keys, is_needed: bytes.is_some() })
-    }
-
-    fn change(
-        &self,
-        apply: impl FnOnce(&mut Vec<KeyInfo>) -> Result<(), KeyError>,
-    ) -> Result<(), KeyError> {
-        let disk = &*self.disk;
-        let _lock = disk.lock(KEYS_LOCK)?.ok_or(KeyError::Busy)?;
-        let mut list = parse(disk, self.bytes()?.as_deref())?;
-        apply(&mut list.keys)?;
-        let mut bytes = serde_json::to_vec_pretty(&list).expect("a list of keys is JSON");
-        bytes.push(b'\n');
-        disk.remove(KEYS_NEXT)?;
-        let file = disk.create(KEYS_NEXT)?;
-        file.write_at(&bytes, 0)?;
-        file.sync()?;
-        disk.rename(KEYS_NEXT, KEYS)?;
-        disk.sync_directory()?;
-        Ok(())
+        Ok(KeyRing { keys: self.file.parse(bytes)?.keys, is_needed: bytes.is_some() })
     }
 }
 
 /// `keys.json`.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct List {
     version: u32,
     keys: Vec<KeyInfo>,
 }
 
-const VERSION: u32 = 1;
+impl SideList for List {
+    const NAMES: SideNames = layout::KEYS;
+    const WHAT: &'static str = "list of keys";
+    const VERSION: u32 = 1;
+    const BYTES_MAX: u64 = 4 << 20;
 
-fn parse(disk: &dyn Disk, bytes: Option<&[u8]>) -> Result<List, KeyError> {
-    let Some(bytes) = bytes else { return Ok(List { version: VERSION, keys: Vec::new() }) };
-    let damaged = |what: String| KeyError::Damaged { path: disk.path_of(KEYS), what };
-    let list: List = serde_json::from_slice(bytes)
-        .map_err(|error| damaged(format!("line {}: it is no list of keys", error.line())))?;
-    if list.version != VERSION {
-        return Err(damaged(format!("it has version {}, not {VERSION}", list.version)));
+    fn empty() -> List {
+        List { version: List::VERSION, keys: Vec::new() }
     }
-    Ok(list)
+
+    fn version(&self) -> u32 {
+        self.version
+    }
 }
 
 /// The keys as the server holds them.
@@ -423,7 +383,7 @@ mod tests {
     use super::*;
     use crate::disk::MemoryDisk;
     use crate::number::Folding;
-    use crate::store::{Writer, init_on, layout};
+    use crate::store::{Writer, init_on};
 
     fn file() -> (Arc<MemoryDisk>, KeyFile) {
         let disk = Arc::new(MemoryDisk::new());
@@ -463,7 +423,7 @@ mod tests {
         let (disk, file) = file();
         let (text, _) = file.create(&new(KeyScope::Export), NOW).unwrap();
         drop(Writer::open_on(disk.clone()).unwrap());
-        let bytes = disk.bytes(layout::KEYS).unwrap();
+        let bytes = disk.bytes(layout::KEYS.file).unwrap();
         let secret = &text[KEY_PREFIX.len()..];
         assert!(!String::from_utf8(bytes).unwrap().contains(secret));
         assert_eq!(file.list().unwrap().len(), 1);

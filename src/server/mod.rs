@@ -178,7 +178,7 @@ impl Server {
     /// As [`Server::bind`].
     pub fn bind_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Server, ServeError> {
         let key_file = KeyFile::open(disk.clone())?;
-        let keys = key_file.ring(key_file.bytes().map_err(KeyError::from)?.as_deref())?;
+        let keys = key_file.ring(key_file.bytes()?.as_deref())?;
         let address = settings.address;
         if !keys.is_needed() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });

@@ -8,12 +8,29 @@ pub(super) const MANIFEST: &str = "MANIFEST";
 pub(super) const MANIFEST_NEXT: &str = "MANIFEST.next";
 /// Held by the writer; its content means nothing.
 pub(super) const LOCK: &str = "LOCK";
+
+/// The files of a list beside the events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SideNames {
+    /// The list, replaced as a whole.
+    pub(crate) file: &'static str,
+    /// Where the next list is written before it takes its name.
+    pub(crate) next: &'static str,
+    /// Held while the list is changed; its content means nothing.
+    pub(crate) lock: &'static str,
+}
+
 /// The digests of the keys with which programs ask the server.
-pub(crate) const KEYS: &str = "keys.json";
-/// Where the next list of keys is written before it takes its name.
-pub(crate) const KEYS_NEXT: &str = "keys.json.next";
-/// Held while the list of keys is changed; its content means nothing.
-pub(crate) const KEYS_LOCK: &str = "keys.lock";
+pub(crate) const KEYS: SideNames =
+    SideNames { file: "keys.json", next: "keys.json.next", lock: "keys.lock" };
+/// What category each campaign has, and whether it excludes whoever opted out.
+pub(crate) const CAMPAIGNS: SideNames =
+    SideNames { file: "campaigns.json", next: "campaigns.json.next", lock: "campaigns.lock" };
+/// How replies to each sender are read and answered.
+pub(crate) const CAPTURE: SideNames =
+    SideNames { file: "capture.json", next: "capture.json.next", lock: "capture.lock" };
+
+const SIDE: [SideNames; 3] = [KEYS, CAMPAIGNS, CAPTURE];
 
 /// The files of one generation.
 #[derive(Clone, Copy, Debug)]
@@ -86,8 +103,8 @@ pub(super) enum Entry {
     /// A file of a registry layer.
     Registry(u64),
     Quarantine,
-    /// The server's list of keys, or what its changes need.
-    Keys,
+    /// A list beside the events, or what its changes need.
+    Side,
     /// Not ours.
     Foreign,
 }
@@ -99,7 +116,9 @@ impl Entry {
             MANIFEST => return Entry::Manifest,
             MANIFEST_NEXT => return Entry::ManifestNext,
             LOCK => return Entry::Lock,
-            KEYS | KEYS_NEXT | KEYS_LOCK => return Entry::Keys,
+            _ if SIDE.iter().any(|it| [it.file, it.next, it.lock].contains(&name)) => {
+                return Entry::Side;
+            }
             _ if name.starts_with("quarantine-") => return Entry::Quarantine,
             _ => {}
         }
@@ -164,8 +183,10 @@ mod tests {
             (changes_name(3), Entry::Changes(3)),
             ("changes-3.table".to_owned(), Entry::Foreign),
             ("MANIFEST".to_owned(), Entry::Manifest),
-            ("keys.json".to_owned(), Entry::Keys),
-            ("keys.json.next".to_owned(), Entry::Keys),
+            ("keys.json".to_owned(), Entry::Side),
+            ("keys.json.next".to_owned(), Entry::Side),
+            ("campaigns.lock".to_owned(), Entry::Side),
+            ("capture.json".to_owned(), Entry::Side),
             ("keys.json.bak".to_owned(), Entry::Foreign),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),

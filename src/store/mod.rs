@@ -32,6 +32,8 @@ mod profiles;
 mod reader;
 mod registry;
 mod set;
+#[cfg(feature = "server")]
+pub(crate) mod side;
 mod standing;
 mod standings;
 mod traces;
@@ -55,6 +57,8 @@ pub use registry::{
     KeySorter, Registry, RegistryChanges, RegistryContents, RegistryError, RegistryKind,
     RegistryName, RegistryReport, RegistryUpdate, SortedKeys,
 };
+#[cfg(feature = "server")]
+pub use side::SideError;
 pub use standing::{Decided, Standing, decide, fact_of};
 pub use standings::Clock;
 pub(crate) use standings::Lens;
