@@ -23,6 +23,7 @@ mod metrics;
 mod problem;
 mod routes;
 mod service;
+mod views;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};

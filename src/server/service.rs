@@ -16,7 +16,8 @@ use tokio::sync::oneshot;
 use super::Log;
 use super::keys::{KeyFile, KeyRing};
 use super::limits::Limits;
-use crate::store::{NewEvent, Reader, Receipt, StoreError, WriteError, Writer};
+use super::views::Views;
+use crate::store::{NewEvent, Reader, Receipt, WriteError, Writer};
 use crate::time::Timestamp;
 
 /// How often other processes' events are looked for.
@@ -62,7 +63,7 @@ pub(super) struct Service {
     queue: Mutex<Queue>,
     arrived: Condvar,
     events_max: usize,
-    view: RwLock<Arc<Reader>>,
+    views: Views,
     keys: RwLock<Arc<KeyRing>>,
     key_file: KeyFile,
     /// Whether the writer still records.
@@ -116,7 +117,7 @@ impl Service {
             queue: Mutex::default(),
             arrived: Condvar::new(),
             events_max: limits.events_waiting,
-            view: RwLock::new(Arc::new(view)),
+            views: Views::new(view),
             keys: RwLock::new(Arc::new(keys)),
             key_file,
             writes: AtomicBool::new(true),
@@ -172,7 +173,7 @@ impl Service {
 
     /// The store as it is now.
     pub(super) fn view(&self) -> Arc<Reader> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.views.now()
     }
 
     /// The keys as they are now.
@@ -185,13 +186,6 @@ impl Service {
         self.writes.load(Ordering::Relaxed) && !self.lock().closed
     }
 
-    /// Lets the view follow the store. While nobody asks it is followed in place; whoever asks
-    /// right now keeps the view that he has.
-    fn refresh(&self) -> Result<(), StoreError> {
-        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::make_mut(&mut view).refresh().map(drop)
-    }
-
     /// Looks for other processes' events and for changed keys until the service is closed.
     fn look(&self) {
         // What the server began with may have changed since.
@@ -200,7 +194,7 @@ impl Service {
         while !self.lock().closed {
             thread::sleep(POLL);
             // A view that can't follow answers nothing until it can.
-            let _ = self.refresh();
+            let _ = self.views.follow();
             keys_in -= 1;
             if keys_in == 0 {
                 keys_in = POLLS_PER_KEYS;
@@ -296,7 +290,7 @@ impl Recorder {
         }
         // What is durable is acknowledged even when the view can't follow: it then answers
         // nothing.
-        let _ = self.service.refresh();
+        let _ = self.service.views.follow();
         for (answer, receipts) in answers.into_iter().zip(receipts) {
             // Whoever has gone meanwhile has his event recorded all the same.
             let _ = answer.send(receipts);
