@@ -24,6 +24,9 @@ use crate::number::Address;
 use crate::store::{NewEvent, Outcome, Receipt, WriteError};
 use crate::time::Timestamp;
 
+/// More replies than this are read where they keep nobody waiting.
+const READ_AT_ONCE: usize = 50;
+
 /// What became of a reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -94,8 +97,15 @@ impl App {
         vouched: impl Fn(&SenderSettings) -> bool,
     ) -> Result<Vec<Taken>, Problem> {
         let senders = self.senders()?;
-        let decided: Vec<Decided> =
-            incoming.into_iter().map(|it| Decided::of(&senders, it, operator, &vouched)).collect();
+        let count = incoming.len();
+        let decide_all = || -> Vec<Decided> {
+            let of = |it| Decided::of(&senders, it, operator, &vouched);
+            incoming.into_iter().map(of).collect()
+        };
+        let decided = match count > READ_AT_ONCE {
+            true => tokio::task::block_in_place(decide_all),
+            false => decide_all(),
+        };
         let events: Vec<NewEvent> =
             decided.iter().flat_map(|it| it.events.iter().cloned()).collect();
         let receipts = self.record_all(events).await?;

@@ -69,6 +69,12 @@ impl Metrics {
             ("optout_writes", "gauge", "Whether events can be recorded", {
                 u64::from(service.writes())
             }),
+            ("optout_takes_replies", "gauge", "Whether the list of senders can be read", {
+                u64::from(service.senders().is_some())
+            }),
+            ("optout_senders", "gauge", "Senders that are set up", {
+                service.senders().map_or(0, |senders| senders.all().len() as u64)
+            }),
         ];
         for (name, kind, help, value) in figures {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
