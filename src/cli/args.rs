@@ -106,6 +106,10 @@ pub(crate) enum Command {
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Say how replies to each sender are read and answered
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Capture(CaptureCommand),
     /// Read phone numbers, one a line on standard input, and write them in one form
     Normalize(Normalize),
     /// Say what messages ask for: to be left alone, to be written to again, help
@@ -209,6 +213,154 @@ pub(crate) struct KeyCreate {
     /// The zone of a date
     #[arg(long, value_parser = Zone::parse, default_value = "UTC", value_name = "ZONE")]
     pub(crate) tz: Zone,
+}
+
+/// What to do with the settings of senders.
+#[cfg(feature = "server")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum CaptureCommand {
+    /// List the senders that are set up
+    List,
+    /// Show the settings of a sender, without its secrets
+    Show(SenderName),
+    /// Set a sender up, or change what is given; a running server follows within a second
+    Set(Box<CaptureSet>),
+    /// Take a sender out
+    Remove(SenderName),
+    /// Confirm opt-outs and let opt-ins count; needs a text for each language that is served
+    On(SenderName),
+    /// Confirm nothing and let no opt-in count; opt-outs are recorded all the same
+    Off(SenderName),
+    /// Say what would follow from a message, without recording or sending anything
+    Try {
+        #[command(flatten)]
+        name: SenderName,
+        /// The message
+        #[arg(value_name = "TEXT")]
+        text: String,
+    },
+    /// Say whether a text is fit to confirm an opt-out; exit code 5 if not
+    LintConfirmation {
+        /// The text; - reads standard input
+        #[arg(value_name = "TEXT")]
+        text: String,
+        /// The channel on which it is sent
+        #[arg(long, default_value = "whatsapp")]
+        channel: String,
+    },
+    /// Say whether a marketing template shows a way out that is read as one; exit code 5 if not
+    LintTemplate {
+        /// JSON of body, footer, buttons, language and category, or as WhatsApp has it, or text
+        #[arg(value_name = "FILE")]
+        template: PathBuf,
+        /// Read it by the words and buttons of this sender
+        #[arg(long = "sender", value_name = "SENDER")]
+        name: Option<String>,
+    },
+}
+
+/// Which sender.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub(crate) struct SenderName {
+    /// The sender's name as in events, or the provider's name for it
+    #[arg(value_name = "SENDER")]
+    pub(crate) sender: String,
+    /// The channel, such as whatsapp or sms; needed for a new sender
+    #[arg(long)]
+    pub(crate) channel: Option<String>,
+}
+
+/// From where replies come.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ProviderChoice {
+    None,
+    Meta,
+    Twilio,
+    Generic,
+}
+
+/// Who sends confirmations.
+#[cfg(feature = "server")]
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DeliveryChoice {
+    None,
+    Graph,
+    Twilio,
+    Generic,
+}
+
+/// Options of `capture set`. Secrets are read from files, never from the command line, which
+/// others see.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub(crate) struct CaptureSet {
+    #[command(flatten)]
+    pub(crate) name: SenderName,
+    /// The provider's name for the sender, such as WhatsApp's phone number id
+    #[arg(long, value_name = "ID")]
+    pub(crate) provider_id: Option<String>,
+    /// The brand behind it
+    #[arg(long)]
+    pub(crate) brand: Option<String>,
+    /// From where replies come
+    #[arg(long, value_enum)]
+    pub(crate) provider: Option<ProviderChoice>,
+    /// Meta: the file with the app secret; - reads standard input
+    #[arg(long, value_name = "FILE")]
+    pub(crate) app_secret_file: Option<PathBuf>,
+    /// Meta: the file with the token that is asked for when the webhook is set up
+    #[arg(long, value_name = "FILE")]
+    pub(crate) verify_token_file: Option<PathBuf>,
+    /// Twilio: the file with the auth token
+    #[arg(long, value_name = "FILE")]
+    pub(crate) auth_token_file: Option<PathBuf>,
+    /// Twilio: the address of the webhook as Twilio calls it
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook_url: Option<String>,
+    /// Generic: the file with the secret that signs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// A table of own words, as `detect --words` takes it; they add, never replace
+    #[arg(long, value_name = "FILE")]
+    pub(crate) words: Option<PathBuf>,
+    /// A text or payload of a button that is an opt-out; again for more, empty for none
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) button: Option<Vec<String>>,
+    /// The languages that the sender serves: each needs a text
+    #[arg(long, value_delimiter = ',', value_name = "LANGUAGE,…")]
+    pub(crate) serves: Option<Vec<String>>,
+    /// The language of confirmations when that of the message has no text
+    #[arg(long)]
+    pub(crate) language: Option<String>,
+    /// The confirmation in a language; again for more, without text to take it out
+    #[arg(long, value_name = "LANGUAGE=TEXT")]
+    pub(crate) confirmation: Vec<String>,
+    /// Whether a clear opt-in lifts an opt-out; true for a new sender
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) opt_in_lifts: Option<bool>,
+    /// Whether a probable opt-out is recorded as one; true for a new sender
+    #[arg(long, value_name = "BOOL")]
+    pub(crate) holds_likely: Option<bool>,
+    /// Who sends confirmations; none hands them to whoever posted the message
+    #[arg(long, value_enum)]
+    pub(crate) delivery: Option<DeliveryChoice>,
+    /// The endpoint, such as https://graph.facebook.com/v23.0 or https://api.twilio.com
+    #[arg(long, value_name = "URL")]
+    pub(crate) delivery_url: Option<String>,
+    /// Graph: the phone number id; that of --provider-id if not given
+    #[arg(long, value_name = "ID")]
+    pub(crate) delivery_id: Option<String>,
+    /// Twilio: the account SID
+    #[arg(long, value_name = "SID")]
+    pub(crate) delivery_account: Option<String>,
+    /// Twilio: from which number, or by which messaging service
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) delivery_from: Option<String>,
+    /// The file with the token that opens the endpoint, or the secret that signs
+    #[arg(long, value_name = "FILE")]
+    pub(crate) delivery_secret_file: Option<PathBuf>,
 }
 
 /// Where an opt-out holds, or how a message is sent.

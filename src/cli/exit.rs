@@ -6,7 +6,7 @@ use optout::exchange::{ImportError, TooMany};
 use optout::query::{DiffError, JudgeError, RecheckRefused};
 use optout::scrub::{OutputError, RecheckError, ScrubError};
 #[cfg(feature = "server")]
-use optout::server::{KeyError, ServeError};
+use optout::server::{CaptureError, KeyError, ServeError};
 #[cfg(feature = "server")]
 use optout::store::SideError;
 use optout::store::{StoreError, WriteError};
@@ -139,8 +139,16 @@ impl Exit {
                 ServeError::Write(error) => Exit::of_cause(error),
                 ServeError::Store(error) => Exit::of_cause(error),
                 ServeError::Keys(error) => Exit::of_cause(error),
+                ServeError::Senders(error) => Exit::of_cause(error),
                 ServeError::Open { .. } => Some(Exit::Usage),
                 _ => None,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<CaptureError>() {
+            return match error {
+                CaptureError::List(error) => Exit::of_side(error),
+                CaptureError::TooMany => Some(Exit::Refused),
+                _ => Some(Exit::Usage),
             };
         }
         match cause.downcast_ref::<KeyError>()? {

@@ -52,6 +52,14 @@ pub struct Limits {
     pub record_rate: Rate,
     /// Wrong keys from one peer.
     pub failure_rate: Rate,
+    /// Until when after an opt-out its confirmation may be sent.
+    pub confirmation_window: Duration,
+    /// How long connecting for a confirmation may take; the whole request may take twice as long.
+    pub confirmation_time: Duration,
+    /// The first pause before a confirmation is tried again; each further one is twice as long.
+    pub confirmation_pause: Duration,
+    /// Confirmations that wait to be sent.
+    pub confirmations_waiting: usize,
 }
 
 impl Default for Limits {
@@ -78,6 +86,10 @@ impl Default for Limits {
             lookup_rate: rate(100.0, 1_000.0),
             record_rate: rate(50_000.0, 100_000.0),
             failure_rate: rate(1.0, 20.0),
+            confirmation_window: seconds(5 * 60),
+            confirmation_time: seconds(10),
+            confirmation_pause: seconds(1),
+            confirmations_waiting: 10_000,
         }
     }
 }

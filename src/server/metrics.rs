@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::service::Service;
+use super::{capture, deliver};
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -41,9 +42,16 @@ impl Metrics {
     }
 
     /// The figures in Prometheus' text format.
-    pub(super) fn text(&self, service: &Service, connections: usize) -> String {
+    pub(super) fn text(
+        &self,
+        service: &Service,
+        connections: usize,
+        captured: &capture::Counts,
+        confirmed: &deliver::Counts,
+    ) -> String {
         let mut text = String::new();
         self.write_answers(&mut text);
+        write_captured(&mut text, captured, confirmed);
         let counts = &service.counts;
         let view = service.view();
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
@@ -60,6 +68,12 @@ impl Metrics {
             ("optout_opted_out", "gauge", "Subscribers opted out", view.len().unwrap_or(0)),
             ("optout_writes", "gauge", "Whether events can be recorded", {
                 u64::from(service.writes())
+            }),
+            ("optout_takes_replies", "gauge", "Whether the list of senders can be read", {
+                u64::from(service.senders().is_some())
+            }),
+            ("optout_senders", "gauge", "Senders that are set up", {
+                service.senders().map_or(0, |senders| senders.all().len() as u64)
             }),
         ];
         for (name, kind, help, value) in figures {
@@ -82,5 +96,27 @@ impl Metrics {
             let _ = writeln!(text, "{NAME}_sum{{{labels}}} {}", answers.seconds);
             let _ = writeln!(text, "{NAME}_count{{{labels}}} {}", answers.count);
         }
+    }
+}
+
+/// Replies by what they asked for, and confirmations by what became of them.
+fn write_captured(text: &mut String, captured: &capture::Counts, confirmed: &deliver::Counts) {
+    const REPLIES: &str = "optout_replies_total";
+    let _ = writeln!(text, "# HELP {REPLIES} Replies taken, by intent\n# TYPE {REPLIES} counter");
+    for (intent, count) in captured.taken() {
+        let _ = writeln!(text, "{REPLIES}{{intent=\"{intent}\"}} {count}");
+    }
+    const NAME: &str = "optout_confirmations_total";
+    let _ = writeln!(text, "# HELP {NAME} Confirmations, by what became of them");
+    let _ = writeln!(text, "# TYPE {NAME} counter");
+    for (result, count) in [
+        ("sent", &confirmed.sent),
+        ("failed", &confirmed.failed),
+        ("expired", &confirmed.expired),
+        ("dropped", &confirmed.dropped),
+        ("retried", &confirmed.retried),
+    ] {
+        let count = count.load(Ordering::Relaxed);
+        let _ = writeln!(text, "{NAME}{{result=\"{result}\"}} {count}");
     }
 }

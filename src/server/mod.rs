@@ -14,14 +14,18 @@
 //! This is the only async code, and the only one that reads the clock for others.
 
 mod body;
+mod capture;
 mod connections;
+mod deliver;
 mod guard;
 mod idempotency;
 mod keys;
 mod limits;
+mod messages;
 mod metrics;
 mod problem;
 mod routes;
+mod senders;
 mod service;
 mod views;
 
@@ -36,8 +40,10 @@ use tokio::sync::{Semaphore, watch};
 
 pub use keys::{KEY_PREFIX, KeyError, KeyFile, KeyInfo, KeyScope, NewKey};
 pub use limits::{Limits, Rate};
+pub use senders::{CaptureError, CaptureFile};
 
 use self::connections::Open;
+use self::deliver::Deliverer;
 use self::limits::Buckets;
 use self::metrics::Metrics;
 use self::problem::{Kind, Problem};
@@ -110,6 +116,9 @@ pub enum ServeError {
         /// Why not.
         source: std::io::Error,
     },
+    /// The senders that are set up can't be read.
+    #[error(transparent)]
+    Senders(#[from] CaptureError),
     /// Threads can't be had.
     #[error("cannot start threads: {0}")]
     Threads(#[source] std::io::Error),
@@ -120,6 +129,8 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     app: Arc<App>,
+    /// Ends first, so that what it logs is still heard.
+    sending: deliver::Threads,
     threads: Threads,
     stop: watch::Sender<bool>,
 }
@@ -144,6 +155,8 @@ impl Stopper {
 /// What every route shares.
 pub(crate) struct App {
     service: Arc<Service>,
+    deliverer: Arc<Deliverer>,
+    captured: capture::Counts,
     policy: Policy,
     limits: Limits,
     log: Log,
@@ -180,6 +193,7 @@ impl Server {
     pub fn bind_on(disk: Arc<dyn Disk>, settings: Settings) -> Result<Server, ServeError> {
         let key_file = KeyFile::open(disk.clone())?;
         let keys = key_file.ring(key_file.bytes()?.as_deref())?;
+        let capture_file = CaptureFile::open(disk.clone())?;
         let address = settings.address;
         if !keys.is_needed() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });
@@ -191,10 +205,16 @@ impl Server {
         listener.set_nonblocking(true).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let Settings { policy, limits, log, .. } = settings;
-        let (service, threads) = Service::start(writer, view, key_file, keys, &limits, log.clone())
-            .map_err(ServeError::Threads)?;
+        let keys = (key_file, keys);
+        let (service, threads) =
+            Service::start(writer, view, keys, capture_file, &limits, log.clone())
+                .map_err(ServeError::Threads)?;
+        let (deliverer, sending) =
+            Deliverer::start(&limits, log.clone()).map_err(ServeError::Threads)?;
         let app = Arc::new(App {
             service,
+            deliverer,
+            captured: capture::Counts::default(),
             policy,
             log,
             metrics: Metrics::default(),
@@ -211,7 +231,7 @@ impl Server {
             limits,
         });
         let stop = watch::Sender::new(false);
-        Ok(Server { listener, address, app, threads, stop })
+        Ok(Server { listener, address, app, sending, threads, stop })
     }
 
     /// Where it listens.
@@ -231,7 +251,7 @@ impl Server {
     ///
     /// When it can't begin.
     pub fn run(self) -> Result<(), ServeError> {
-        let Server { listener, address, app, threads, stop } = self;
+        let Server { listener, address, app, sending, threads, stop } = self;
         let served = runtime::Builder::new_multi_thread()
             .enable_all()
             .max_blocking_threads(app.limits.questions + app.limits.downloads + 4)
@@ -250,6 +270,7 @@ impl Server {
                 runtime.shutdown_background();
                 served
             });
+        drop(sending);
         drop(threads);
         served
     }

@@ -3,7 +3,7 @@
 //! One thread owns the recording. It takes all that waits, commits it as one group under one
 //! sync, lets the shared view follow, and only then answers: whoever has his answer finds his
 //! event. Another thread looks every 50 milliseconds for what other processes recorded, and for
-//! changed keys. Promises: a receipt means durable; when too much waits, others are turned away
+//! changed keys and senders. Promises: a receipt means durable; when too much waits, others are turned away
 //! before opt-outs are. Leaves to others: what is recorded and asked (`routes`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use super::Log;
 use super::keys::{KeyFile, KeyRing};
 use super::limits::Limits;
+use super::senders::{CaptureFile, Senders};
 use super::views::Views;
 use crate::store::{NewEvent, Reader, Receipt, WriteError, Writer};
 use crate::time::Timestamp;
@@ -66,11 +67,18 @@ pub(super) struct Service {
     views: Views,
     keys: RwLock<Arc<KeyRing>>,
     key_file: KeyFile,
+    /// `None` while the list of senders can't be read.
+    senders: RwLock<Option<Arc<Senders>>>,
+    capture_file: CaptureFile,
     /// Whether the writer still records.
     writes: AtomicBool,
     log: Log,
     pub(super) counts: Counts,
 }
+
+/// The bytes of a list when it was looked at last: `None` when they could not be read, or nobody
+/// has looked; inside, `None` when there is no file.
+type Seen = Option<Option<Vec<u8>>>;
 
 #[derive(Debug, Default)]
 struct Queue {
@@ -108,8 +116,8 @@ impl Service {
     pub(super) fn start(
         writer: Writer,
         view: Reader,
-        key_file: KeyFile,
-        keys: KeyRing,
+        (key_file, keys): (KeyFile, KeyRing),
+        capture_file: CaptureFile,
         limits: &Limits,
         log: Log,
     ) -> std::io::Result<(Arc<Service>, Threads)> {
@@ -120,17 +128,21 @@ impl Service {
             views: Views::new(view),
             keys: RwLock::new(Arc::new(keys)),
             key_file,
+            senders: RwLock::default(),
+            capture_file,
             writes: AtomicBool::new(true),
             log,
             counts: Counts::default(),
         });
+        let mut captures = None;
+        service.look_at_senders(&mut captures);
         let named = |name: &str| thread::Builder::new().name(name.to_owned());
         let mut begun = Threads { service: service.clone(), threads: Vec::new() };
         let recording = service.clone();
         let recorder = move || Recorder::new(recording, writer).run();
         begun.threads.push(named("optout-record").spawn(recorder)?);
         let looking = service.clone();
-        begun.threads.push(named("optout-look").spawn(move || looking.look())?);
+        begun.threads.push(named("optout-look").spawn(move || looking.look(captures))?);
         Ok((service, begun))
     }
 
@@ -186,8 +198,13 @@ impl Service {
         self.writes.load(Ordering::Relaxed) && !self.lock().closed
     }
 
-    /// Looks for other processes' events and for changed keys until the service is closed.
-    fn look(&self) {
+    /// The senders as they are set up now; `None` while the list can't be read.
+    pub(super) fn senders(&self) -> Option<Arc<Senders>> {
+        self.senders.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks for other processes' events and for changed lists until the service is closed.
+    fn look(&self, mut captures: Seen) {
         // What the server began with may have changed since.
         let mut known = None;
         let mut keys_in = POLLS_PER_KEYS;
@@ -199,11 +216,12 @@ impl Service {
             if keys_in == 0 {
                 keys_in = POLLS_PER_KEYS;
                 self.look_at_keys(&mut known);
+                self.look_at_senders(&mut captures);
             }
         }
     }
 
-    fn look_at_keys(&self, known: &mut Option<Option<Vec<u8>>>) {
+    fn look_at_keys(&self, known: &mut Seen) {
         let bytes = self.key_file.bytes().ok();
         if bytes.is_some() && bytes == *known {
             return;
@@ -218,6 +236,28 @@ impl Service {
             None => KeyRing::closed(),
         };
         *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(ring);
+        *known = bytes;
+    }
+
+    /// A list that can't be read is no list: until it can, nobody's replies are taken.
+    fn look_at_senders(&self, known: &mut Seen) {
+        let bytes = self.capture_file.bytes().ok();
+        if bytes.is_some() && bytes == *known {
+            return;
+        }
+        let before = self.senders();
+        let read = match &bytes {
+            Some(bytes) => {
+                let none = Senders::default();
+                let before = before.as_deref().unwrap_or(&none);
+                self.capture_file.senders(bytes.as_deref(), before).ok()
+            }
+            None => None,
+        };
+        if read.is_none() && (before.is_some() || known.is_none()) {
+            (self.log)("capture: the list of senders can't be read: no replies are taken");
+        }
+        *self.senders.write().unwrap_or_else(PoisonError::into_inner) = read.map(Arc::new);
         *known = bytes;
     }
 

@@ -11,9 +11,12 @@
 //! - `past`: scrub, check and why as of a moment, diff.
 //! - `rechecks`: receipts, and what has changed since.
 //! - `answers`: export, stats, normalize, detect, completions, man.
+//! - `capturing`: settings of senders, linters.
 //! - `faults`: full disks, closed pipes, files that change.
 
 mod answers;
+#[cfg(feature = "server")]
+mod capturing;
 mod erasures;
 mod faults;
 mod harness;

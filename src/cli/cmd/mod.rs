@@ -1,5 +1,7 @@
 //! One file for each family of commands.
 
+#[cfg(feature = "server")]
+mod capture;
 mod check;
 mod detect;
 mod diff;
@@ -32,6 +34,8 @@ use optout::query::{Judge, Stale};
 use optout::store::{Moment, Reader, Writer};
 use optout::time::Timestamp;
 
+#[cfg(feature = "server")]
+use crate::args::CaptureCommand;
 use crate::args::{Cli, Command, ContextArgs, Global, ScopeArgs, StaleChoice};
 use crate::exit::{Exit, UsageError};
 use crate::output::Output;
@@ -64,6 +68,15 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(store_path(global)?, &args, output),
         #[cfg(feature = "server")]
         Command::Key(command) => key::run(store_path(global)?, &command, output),
+        #[cfg(feature = "server")]
+        Command::Capture(command) => match &command {
+            // What reads no store needs none.
+            CaptureCommand::LintConfirmation { .. }
+            | CaptureCommand::LintTemplate { name: None, .. } => {
+                capture::run(Path::new(""), &command, output)
+            }
+            _ => capture::run(store_path(global)?, &command, output),
+        },
         Command::Normalize(args) => normalize::run(&args, output),
         Command::Detect(args) => detect::run(&args, output),
         Command::Completions(args) => {

@@ -6,6 +6,7 @@
 mod check;
 mod event;
 mod list;
+mod messages;
 mod number;
 mod record;
 mod service;
@@ -64,7 +65,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     };
     let of = OpenApiRouter::<Arc<App>>::new;
     let open = of().routes(routes!(service::healthz)).routes(routes!(service::readyz));
-    let add = of().routes(routes!(record::opt_out));
+    let add = of().routes(routes!(record::opt_out)).routes(routes!(messages::messages));
     let resubscribe = of().routes(routes!(record::resubscribe));
     let lookup = of().routes(routes!(number::number));
     let check = of().routes(routes!(check::check));

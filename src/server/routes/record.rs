@@ -25,8 +25,8 @@ use crate::server::guard::Access;
 use crate::server::idempotency::{Request, Turn};
 use crate::server::keys::KeyScope;
 use crate::server::problem::{FieldError, Kind, Problem};
-use crate::server::service::{Unrecorded, Urgency};
-use crate::store::{NewEvent, Outcome, TEXT_BYTES_MAX, WriteError};
+use crate::server::service::Urgency;
+use crate::store::{NewEvent, Outcome, TEXT_BYTES_MAX};
 use crate::time::{Timestamp, Zone};
 
 /// Items of one request.
@@ -338,7 +338,7 @@ async fn commit(app: &App, read: Vec<Read>, urgency: Urgency) -> Result<Bytes, P
         return Err(all_invalid(answer));
     }
     let receipts = app.service.record(events, urgency).await;
-    let receipts = receipts.map_err(|error| unrecorded(app, error))?;
+    let receipts = receipts.map_err(|error| app.unrecorded(error))?;
     let recorded = answer.items.iter_mut().filter(|it| it.outcome != "invalid");
     for (item, receipt) in recorded.zip(receipts) {
         item.sequence = Some(receipt.sequence);
@@ -368,23 +368,6 @@ fn all_invalid(answer: Recorded) -> Problem {
         .into_iter()
         .flat_map(|item| item.errors.into_iter().map(move |error| (item.index, error)));
     Problem::invalid(errors.take(ERRORS_MAX).map(named).collect())
-}
-
-fn unrecorded(app: &App, error: Unrecorded) -> Problem {
-    match error {
-        Unrecorded::Busy => {
-            Problem::new(Kind::Overloaded, "too much waits to be recorded: send it again")
-        }
-        Unrecorded::Ending => Problem::new(Kind::Overloaded, "the server ends: send it again"),
-        Unrecorded::Refused(
-            error @ (WriteError::Text { .. } | WriteError::Channel(_) | WriteError::Action { .. }),
-        ) => Problem::field("items", error.to_string()),
-        Unrecorded::Refused(error) => {
-            app.log(format_args!("store: {error}"));
-            let what = "it is not known to be recorded: send it again";
-            Problem::new(Kind::StoreUnavailable, what)
-        }
-    }
 }
 
 /// What is known of all items.

@@ -57,7 +57,8 @@ pub(super) async fn readyz(State(app): State<Arc<App>>) -> Response {
     )
 )]
 pub(super) async fn metrics(State(app): State<Arc<App>>) -> Response {
-    let text = app.metrics.text(&app.service, app.open.count());
+    let (captured, confirmed) = (&app.captured, &app.deliverer.counts);
+    let text = app.metrics.text(&app.service, app.open.count(), captured, confirmed);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
