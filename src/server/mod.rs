@@ -26,8 +26,10 @@ mod metrics;
 mod problem;
 mod routes;
 mod senders;
+mod sent;
 mod service;
 mod views;
+mod webhooks;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
