@@ -349,3 +349,280 @@ fn seconds(value: &Value) -> Option<i64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_770_000_000_000);
+
+    fn delivery(changes: &[Value]) -> Delivery {
+        let changes: Vec<Value> = changes.iter().map(|value| json!({"value": value})).collect();
+        let body = json!({"object": "whatsapp_business_account", "entry": [{"changes": changes}]});
+        read(body.to_string().as_bytes(), NOW).unwrap()
+    }
+
+    fn of(message: Value) -> Delivery {
+        let metadata = json!({"phone_number_id": "106540352242922"});
+        delivery(&[json!({"metadata": metadata, "messages": [message]})])
+    }
+
+    fn message(kind: &str, content: Value) -> Value {
+        json!({
+            "from": "5215512345678", "id": "wamid.1", "timestamp": "1749416383",
+            "type": kind, kind: content, "context": {"id": "wamid.0", "from": "1555"},
+        })
+    }
+
+    #[track_caller]
+    fn taken(message: Value) -> Incoming {
+        let delivery = of(message);
+        assert_eq!((delivery.ignored, delivery.unreadable), (0, 0));
+        delivery.incoming.into_iter().next().unwrap()
+    }
+
+    #[track_caller]
+    fn said_in(kind: &str, content: Value) -> Said {
+        taken(message(kind, content)).said
+    }
+
+    #[test]
+    fn a_message_says_who_wrote_what_to_whom_and_when() {
+        let it = taken(message("text", json!({"body": "BAJA"})));
+        assert!(it.said == Said::Text("BAJA".to_owned()));
+        assert_eq!(it.number.unwrap().get(), 5_215_512_345_678);
+        assert_eq!((it.id, &*it.sender, &*it.channel), (None, "106540352242922", "whatsapp"));
+        assert_eq!((&*it.message_id, it.answers.as_deref()), ("wamid.1", Some("wamid.0")));
+        assert_eq!(it.occurred_at.as_millis(), 1_749_416_383_000);
+    }
+
+    #[test]
+    fn every_way_of_saying_something_is_read() {
+        let button = |payload: &str, text: &str| {
+            let (payload, text) = (payload.to_owned(), text.to_owned());
+            Said::Button { payload, text }
+        };
+        let words = |text: &str| Said::Text(text.to_owned());
+        let reply = |kind: &str| json!({"type": kind, kind: {"id": "7", "title": "Salir"}});
+        for (kind, content, said) in [
+            ("button", json!({"payload": "OUT", "text": "Baja"}), button("OUT", "Baja")),
+            ("button", json!({"text": "Baja"}), button("", "Baja")),
+            ("interactive", reply("button_reply"), button("7", "Salir")),
+            ("interactive", reply("list_reply"), button("7", "Salir")),
+            ("image", json!({"id": "1", "caption": "stop"}), words("stop")),
+            ("document", json!({"caption": "baja"}), words("baja")),
+            ("something_new", json!({"body": "sair"}), words("sair")),
+            ("reaction", json!({"message_id": "wamid.7", "emoji": "👎"}), words("👎")),
+            ("reaction", json!({"message_id": "wamid.7", "emoji": "🛑"}), words("👎")),
+            ("reaction", json!({"message_id": "wamid.7", "emoji": "👍"}), words("👍")),
+            (
+                "system",
+                json!({"type": "user_preference_changed", "marketing": "stop"}),
+                Said::Preference(Preference::Stop),
+            ),
+        ] {
+            assert!(said_in(kind, content.clone()) == said, "{kind} {content}");
+        }
+        let reaction = taken(message("reaction", json!({"message_id": "wamid.7", "emoji": "👎"})));
+        assert_eq!(reaction.answers.as_deref(), Some("wamid.7"));
+    }
+
+    #[test]
+    fn what_says_nothing_is_ignored() {
+        for (kind, content) in [
+            ("image", json!({"id": "1"})),
+            ("sticker", json!({})),
+            ("location", json!({"latitude": 1.5})),
+            ("contacts", json!([{"name": {}}])),
+            ("unsupported", json!(null)),
+            ("reaction", json!({"message_id": "wamid.7"})),
+            ("system", json!({"type": "user_changed_number", "body": "stop"})),
+            ("interactive", json!({"type": "nfm_reply", "nfm_reply": {"body": "Sent"}})),
+        ] {
+            let delivery = of(message(kind, content));
+            assert_eq!((delivery.incoming.len(), delivery.ignored), (0, 1), "{kind}");
+            assert_eq!(delivery.unreadable, 0, "{kind}");
+        }
+        assert_eq!(delivery(&[json!({"event": "APPROVED"})]).ignored, 1);
+    }
+
+    #[test]
+    fn a_message_that_cant_be_read_stops_no_other() {
+        let good = message("text", json!({"body": "BAJA"}));
+        let with = |name: &str, value: Value| {
+            let mut broken = good.clone();
+            broken[name] = value;
+            broken
+        };
+        for broken in [
+            json!("stop"),
+            json!({}),
+            with("from", json!(["52155"])),
+            with("from", json!("somebody")),
+            with("id", json!("")),
+            with("id", json!(7)),
+            with("text", json!("BAJA")),
+            with("text", json!({"body": {}})),
+            with("type", json!(null)),
+            with("type", json!("button")),
+            with("type", json!("interactive")),
+        ] {
+            let first = json!({"messages": [broken, good]});
+            let delivery = delivery(&[first, json!({"messages": [good]})]);
+            assert_eq!((delivery.incoming.len(), delivery.unreadable), (2, 1), "{broken}");
+        }
+        let odd = json!({"messages": {"0": good}, "user_preferences": 5});
+        assert_eq!(delivery(&[odd]).unreadable, 2);
+        let body = br#"{"object":"whatsapp_business_account","entry":[7,{"changes":[7]}]}"#;
+        assert_eq!(read(body, NOW).unwrap().unreadable, 2);
+    }
+
+    #[test]
+    fn ids_come_without_numbers_with_them_and_from_the_contact() {
+        let text = json!({"body": "stop"});
+        let id_only = json!({
+            "from_user_id": "MX.1349", "id": "wamid.1", "timestamp": 1749416383,
+            "type": "text", "text": text,
+        });
+        let it = taken(id_only.clone());
+        assert_eq!((it.number, it.id.unwrap().as_str()), (None, "MX.1349"));
+        let mut both = id_only.clone();
+        both["from"] = json!(5_215_512_345_678_u64);
+        assert!(taken(both.clone()).number.is_some() && taken(both).id.is_some());
+        let mut parent = id_only.clone();
+        parent["from_user_id"] = json!(null);
+        parent["from_parent_user_id"] = json!("MX.ENT.7");
+        assert_eq!(taken(parent).id.unwrap().as_str(), "MX.ENT.7");
+        let contact = |id: &str| json!({"wa_id": "5215512345678", "user_id": id});
+        let of = |contacts: Value| {
+            let value = json!({"messages": [id_only], "contacts": contacts});
+            delivery(&[value]).incoming.into_iter().next().unwrap()
+        };
+        assert!(of(json!([contact("MX.1349")])).number.is_some());
+        assert_eq!(of(json!([contact("MX.9")])).number, None, "it is another's");
+        assert_eq!(of(json!([contact("MX.1349"), contact("MX.9")])).number, None);
+    }
+
+    #[test]
+    fn preferences_stop_and_resume() {
+        let set = |value: Value, category: &str| {
+            let set = json!({
+                "wa_id": "5215512345678", "category": category, "value": value,
+                "timestamp": 1739321024, "detail": "User requested",
+            });
+            delivery(&[json!({"metadata": {"phone_number_id": 17}, "user_preferences": [set]})])
+        };
+        let stop = set(json!("stop"), "marketing_messages").incoming.remove(0);
+        assert!(stop.said == Said::Preference(Preference::Stop));
+        assert_eq!(stop.message_id, "preference-stop-1739321024-17");
+        let resume = set(json!("resume"), "marketing_messages").incoming.remove(0);
+        assert!(resume.said == Said::Preference(Preference::Resume));
+        assert_ne!(resume.message_id, stop.message_id);
+        assert_eq!(set(json!("pause"), "marketing_messages").unreadable, 1);
+        assert_eq!(set(json!("stop"), "calls").ignored, 1);
+    }
+
+    #[test]
+    fn receipts_tell_campaigns_and_who_had_stopped() {
+        let status = |errors: Value, data: Value| {
+            delivery(&[json!({"statuses": [{
+                "id": "wamid.9", "status": "failed", "timestamp": "1749416383",
+                "recipient_id": "5215512345678", "recipient_user_id": "MX.1349",
+                "errors": errors, "biz_opaque_callback_data": data,
+            }]})])
+        };
+        let stopped = status(json!([{"code": 1}, {"code": 131_050}]), json!("summer"));
+        let it = &stopped.incoming[0];
+        assert!(it.said == Said::StoppedEarlier && it.number.is_some() && it.id.is_some());
+        assert_eq!(it.answers.as_deref(), Some("wamid.9"));
+        assert_eq!(stopped.sent, [("wamid.9".to_owned(), "summer".to_owned())]);
+        let other = status(json!([{"code": 131_026}]), json!(null));
+        assert_eq!((other.incoming.len(), other.sent.len(), other.ignored), (0, 0, 1));
+        let nobody = json!({"statuses": [{"id": "a", "errors": [{"code": "131050"}]}, 7]});
+        let nobody = delivery(&[nobody]);
+        assert_eq!((nobody.unreadable, nobody.ignored), (1, 1));
+    }
+
+    #[test]
+    fn what_is_not_about_whatsapp_is_refused() {
+        for body in [&b""[..], b"[]", b"{", b"\xff", b"null"] {
+            assert_eq!(read(body, NOW).unwrap_err(), Refused::NotJson);
+        }
+        for body in [&b"{}"[..], br#"{"object":"page","entry":[]}"#] {
+            assert_eq!(read(body, NOW).unwrap_err(), Refused::NotWhatsApp);
+        }
+    }
+
+    /// Values under the names that count, of every shape.
+    fn values() -> impl Strategy<Value = Value> {
+        let names = proptest::sample::select(vec![
+            "entry",
+            "changes",
+            "value",
+            "messages",
+            "statuses",
+            "user_preferences",
+            "contacts",
+            "type",
+            "text",
+            "body",
+            "button",
+            "payload",
+            "interactive",
+            "button_reply",
+            "id",
+            "from",
+            "from_user_id",
+            "wa_id",
+            "timestamp",
+            "errors",
+            "code",
+            "reaction",
+            "emoji",
+            "system",
+            "context",
+            "metadata",
+            "category",
+            "recipient_id",
+        ]);
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            names.clone().prop_map(Value::from),
+            ".{0,12}".prop_map(Value::from),
+            Just(json!("5215512345678")),
+        ];
+        leaf.prop_recursive(8, 64, 6, move |inner| {
+            let pairs = prop::collection::vec((names.clone(), inner.clone()), 0..8);
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(Value::from),
+                pairs.prop_map(|pairs| {
+                    Value::Object(pairs.into_iter().map(|(k, v)| (k.to_owned(), v)).collect())
+                }),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn no_shape_is_too_odd_and_whatever_is_taken_has_a_person_and_an_id(
+            entry in values(), messages in prop::collection::vec(values(), 0..4),
+        ) {
+            let object = "whatsapp_business_account";
+            let body = json!({"object": object, "entry": entry}).to_string();
+            let _ = read(body.as_bytes(), NOW).unwrap();
+            let read = delivery(&[json!({"messages": messages, "statuses": messages})]);
+            for it in &read.incoming {
+                prop_assert!(it.number.is_some() || it.id.is_some());
+                prop_assert!(!it.message_id.is_empty());
+                prop_assert!(it.occurred_at.as_millis() <= NOW.as_millis() + 5 * 60 * 1000);
+            }
+            let parts = read.incoming.len() + read.ignored + read.unreadable;
+            prop_assert!(parts >= messages.len(), "each is taken, ignored or unreadable");
+        }
+    }
+}

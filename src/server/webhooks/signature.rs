@@ -5,7 +5,7 @@
 //! doubled or written otherwise fits nothing; an empty secret signs nothing. Leaves to others:
 //! where secrets are kept, and what becomes of a refusal (`routes`).
 
-use axum::http::{HeaderMap, HeaderName};
+use axum::http::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
@@ -17,13 +17,13 @@ use super::form::Pair;
 use crate::time::Timestamp;
 
 /// Meta's header.
-pub(in crate::server) const META: HeaderName = HeaderName::from_static("x-hub-signature-256");
+const META: &str = "x-hub-signature-256";
 /// Twilio's header.
-pub(in crate::server) const TWILIO: HeaderName = HeaderName::from_static("x-twilio-signature");
+const TWILIO: &str = "x-twilio-signature";
 /// The headers of Standard Webhooks.
-pub(in crate::server) const GENERIC_ID: HeaderName = HeaderName::from_static("webhook-id");
-pub(in crate::server) const GENERIC_TIME: HeaderName = HeaderName::from_static("webhook-timestamp");
-pub(in crate::server) const GENERIC: HeaderName = HeaderName::from_static("webhook-signature");
+const GENERIC_ID: &str = "webhook-id";
+const GENERIC_TIME: &str = "webhook-timestamp";
+const GENERIC: &str = "webhook-signature";
 
 /// How far the clock of whoever signs may be from ours.
 const TOLERANCE_SECONDS: i64 = 5 * 60;
@@ -38,7 +38,7 @@ pub(in crate::server) struct MetaSigned([u8; 32]);
 impl MetaSigned {
     /// Reads `sha256=` and 64 hexadecimal digits, given once.
     pub(in crate::server) fn of(headers: &HeaderMap) -> Option<MetaSigned> {
-        let digits = one(headers, &META)?.strip_prefix("sha256=")?.as_bytes();
+        let digits = one(headers, META)?.strip_prefix("sha256=")?.as_bytes();
         let mut tag = [0; 32];
         if digits.len() != 2 * tag.len() {
             return None;
@@ -62,7 +62,7 @@ pub(in crate::server) struct TwilioSigned(Vec<u8>);
 impl TwilioSigned {
     /// Reads Base64, given once.
     pub(in crate::server) fn of(headers: &HeaderMap) -> Option<TwilioSigned> {
-        let tag = BASE64.decode(one(headers, &TWILIO)?).ok()?;
+        let tag = BASE64.decode(one(headers, TWILIO)?).ok()?;
         (tag.len() == 20).then_some(TwilioSigned(tag))
     }
 
@@ -97,8 +97,8 @@ pub(in crate::server) struct GenericSigned<'a> {
 impl<'a> GenericSigned<'a> {
     /// Reads id, time and the signatures of version 1, each header given once.
     pub(in crate::server) fn of(headers: &'a HeaderMap) -> Option<GenericSigned<'a>> {
-        let id = one(headers, &GENERIC_ID)?;
-        let timestamp = one(headers, &GENERIC_TIME)?;
+        let id = one(headers, GENERIC_ID)?;
+        let timestamp = one(headers, GENERIC_TIME)?;
         let is_id =
             (1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(|it| it.is_ascii_graphic());
         // A dot parts what is signed: with one more in the id, another id and time could sign alike.
@@ -106,7 +106,7 @@ impl<'a> GenericSigned<'a> {
             return None;
         }
         let seconds = timestamp.parse().ok()?;
-        let listed = one(headers, &GENERIC)?.split(' ').filter_map(|it| it.strip_prefix("v1,"));
+        let listed = one(headers, GENERIC)?.split(' ').filter_map(|it| it.strip_prefix("v1,"));
         let tags = listed.take(SIGNATURES_MAX).filter_map(|it| BASE64.decode(it).ok());
         let tags: Vec<Vec<u8>> = tags.filter(|tag| tag.len() == 32).collect();
         (!tags.is_empty()).then_some(GenericSigned { id, timestamp, seconds, tags })
@@ -135,7 +135,7 @@ pub(in crate::server) fn is_same(one: &str, other: &str) -> bool {
 }
 
 /// The value of a header that is given once.
-fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+fn one<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let mut values = headers.get_all(name).iter();
     let value = values.next()?;
     if values.next().is_some() {
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
     use crate::server::webhooks::form;
 
-    fn headers(pairs: &[(&HeaderName, &str)]) -> HeaderMap {
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, value.parse().unwrap());
@@ -174,7 +174,7 @@ mod tests {
         // RFC 4231, test case 2.
         let tag = "sha256=5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         let (key, body) = (b"Jefe", b"what do ya want for nothing?");
-        let signed = MetaSigned::of(&headers(&[(&META, tag)])).unwrap();
+        let signed = MetaSigned::of(&headers(&[(META, tag)])).unwrap();
         assert!(signed.is_by(key, body));
         assert!(!signed.is_by(b"", body) && !signed.is_by(b"jefe", body));
         for at in 0..body.len() {
@@ -183,7 +183,7 @@ mod tests {
             assert!(!signed.is_by(key, &other), "{at}");
         }
         let upper = format!("sha256={}", tag[7..].to_uppercase());
-        assert!(MetaSigned::of(&headers(&[(&META, &upper)])).unwrap().is_by(key, body));
+        assert!(MetaSigned::of(&headers(&[(META, &upper)])).unwrap().is_by(key, body));
     }
 
     #[test]
@@ -201,10 +201,10 @@ mod tests {
             &format!("sha256={}g", &hex[1..]),
             &format!("sha256={}é", &hex[2..]),
         ] {
-            assert!(MetaSigned::of(&headers(&[(&META, text)])).is_none(), "{text}");
+            assert!(MetaSigned::of(&headers(&[(META, text)])).is_none(), "{text}");
         }
         let right = format!("sha256={hex}");
-        assert!(MetaSigned::of(&headers(&[(&META, &right), (&META, &right)])).is_none());
+        assert!(MetaSigned::of(&headers(&[(META, &right), (META, &right)])).is_none());
         assert!(MetaSigned::of(&HeaderMap::new()).is_none());
     }
 
@@ -214,7 +214,7 @@ mod tests {
                           &CallSid=CA1234567890ABCDE";
 
     fn twilio(tag: &str) -> TwilioSigned {
-        TwilioSigned::of(&headers(&[(&TWILIO, tag)])).unwrap()
+        TwilioSigned::of(&headers(&[(TWILIO, tag)])).unwrap()
     }
 
     #[test]
@@ -235,35 +235,35 @@ mod tests {
         assert!(!is_body_digest("", body));
         for text in ["", "AAAA", "RSOYDt4T1cUTdK1PDd93/VVr8B8", "5bdcc146bf60754e6a042426089575c7"]
         {
-            assert!(TwilioSigned::of(&headers(&[(&TWILIO, text)])).is_none(), "{text}");
+            assert!(TwilioSigned::of(&headers(&[(TWILIO, text)])).is_none(), "{text}");
         }
     }
 
-    const ID: (&HeaderName, &str) = (&GENERIC_ID, "msg_p5jXN8AQM9LWM0D4loKWxJek");
-    const TIME: (&HeaderName, &str) = (&GENERIC_TIME, "1614265330");
+    const ID: (&str, &str) = (GENERIC_ID, "msg_p5jXN8AQM9LWM0D4loKWxJek");
+    const TIME: (&str, &str) = (GENERIC_TIME, "1614265330");
     const TAG: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
     const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
     const BODY: &[u8] = br#"{"test": 2432232314}"#;
 
     #[test]
     fn a_delivery_is_signed_with_its_id_and_its_time() {
-        let all = headers(&[ID, TIME, (&GENERIC, TAG)]);
+        let all = headers(&[ID, TIME, (GENERIC, TAG)]);
         let signed = GenericSigned::of(&all).unwrap();
         assert!(signed.is_by(SECRET, BODY) && !signed.is_by(SECRET, b"{}"));
         assert!(!signed.is_by("whsec_", BODY) && !signed.is_by("", BODY));
         let at = |seconds: i64| Timestamp::from_millis((1_614_265_330 + seconds) * 1000);
         assert!(signed.is_fresh(at(0)) && signed.is_fresh(at(300)) && signed.is_fresh(at(-300)));
         assert!(!signed.is_fresh(at(301)) && !signed.is_fresh(at(-301)));
-        let later = headers(&[ID, (&GENERIC_TIME, "1614265331"), (&GENERIC, TAG)]);
+        let later = headers(&[ID, (GENERIC_TIME, "1614265331"), (GENERIC, TAG)]);
         assert!(!GenericSigned::of(&later).unwrap().is_by(SECRET, BODY));
         let two = format!("v1a,AAAA v1,{} {TAG}", BASE64.encode([0; 32]));
-        let rotated = headers(&[ID, TIME, (&GENERIC, &two)]);
+        let rotated = headers(&[ID, TIME, (GENERIC, &two)]);
         assert!(GenericSigned::of(&rotated).unwrap().is_by(SECRET, BODY));
     }
 
     #[test]
     fn a_delivery_without_one_of_its_headers_is_not_signed() {
-        let tag = (&GENERIC, TAG);
+        let tag = (GENERIC, TAG);
         for pairs in [
             vec![ID, TIME],
             vec![ID, tag],
@@ -271,11 +271,11 @@ mod tests {
             vec![ID, ID, TIME, tag],
             vec![ID, TIME, TIME, tag],
             vec![ID, TIME, tag, tag],
-            vec![ID, (&GENERIC_TIME, "-1614265330"), tag],
-            vec![ID, (&GENERIC_TIME, "99999999999999999999"), tag],
-            vec![(&GENERIC_ID, "a.b"), TIME, tag],
-            vec![ID, TIME, (&GENERIC, "v1,")],
-            vec![ID, TIME, (&GENERIC, "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")],
+            vec![ID, (GENERIC_TIME, "-1614265330"), tag],
+            vec![ID, (GENERIC_TIME, "99999999999999999999"), tag],
+            vec![(GENERIC_ID, "a.b"), TIME, tag],
+            vec![ID, TIME, (GENERIC, "v1,")],
+            vec![ID, TIME, (GENERIC, "v2,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")],
         ] {
             assert!(GenericSigned::of(&headers(&pairs)).is_none(), "{pairs:?}");
         }

@@ -160,3 +160,122 @@ fn parted(address: &str) -> (&'static str, &str) {
     });
     named.unwrap_or(("sms", address.trim()))
 }
+
+/// The answer: nothing, or one message to be sent to whoever wrote.
+pub(in crate::server) fn answer(confirmation: Option<&str>) -> String {
+    let mut answer = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
+    let Some(text) = confirmation else { return answer + "<Response/>" };
+    answer.push_str("<Response><Message>");
+    for sign in text.chars() {
+        match sign {
+            '<' => answer.push_str("&lt;"),
+            '>' => answer.push_str("&gt;"),
+            '&' => answer.push_str("&amp;"),
+            // XML can't hold them, however they are written.
+            sign if sign.is_control() && sign != '\n' => answer.push(' '),
+            sign => answer.push(sign),
+        }
+    }
+    answer + "</Message></Response>"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_770_000_000_000);
+
+    fn read_pairs(pairs: &[(&str, &str)]) -> Delivery {
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        let form: Vec<Pair> = pairs.iter().map(|(name, it)| (bytes(name), bytes(it))).collect();
+        read(&form, NOW)
+    }
+
+    const FROM: (&str, &str) = ("From", "whatsapp:+5215512345678");
+    const TO: (&str, &str) = ("To", "whatsapp:+14155238886");
+    const SID: (&str, &str) = ("MessageSid", "SM1");
+
+    #[track_caller]
+    fn taken(pairs: &[(&str, &str)]) -> Incoming {
+        let delivery = read_pairs(&[&[FROM, TO, SID], pairs].concat());
+        assert_eq!((delivery.ignored, delivery.unreadable), (0, 0));
+        delivery.incoming.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn a_message_says_who_wrote_what_to_whom() {
+        let it = taken(&[("Body", "No más +"), ("OriginalRepliedMessageSid", "SM0")]);
+        assert!(it.said == Said::Text("No más +".to_owned()));
+        assert_eq!(it.number.unwrap().get(), 5_215_512_345_678);
+        assert_eq!((&*it.sender, &*it.channel), ("+14155238886", "whatsapp"));
+        assert_eq!((&*it.message_id, it.answers.as_deref()), ("SM1", Some("SM0")));
+        assert_eq!(it.occurred_at, NOW);
+        let sms = read_pairs(&[("From", "+15005550006"), ("To", "555888"), SID, ("Body", "stop")]);
+        assert_eq!((&*sms.incoming[0].channel, &*sms.incoming[0].sender), ("sms", "555888"));
+        let id = read_pairs(&[("From", "whatsapp:US.1349"), TO, SID, ("Body", "stop")]);
+        assert_eq!(id.incoming[0].id.as_ref().unwrap().as_str(), "US.1349");
+        assert_eq!(id.incoming[0].number, None);
+    }
+
+    #[test]
+    fn buttons_and_what_twilio_has_answered_are_told_apart_from_words() {
+        let pressed =
+            taken(&[("Body", "Baja"), ("ButtonText", "Baja"), ("ButtonPayload", "OUT_1")]);
+        let (payload, text) = ("OUT_1".to_owned(), "Baja".to_owned());
+        assert!(pressed.said == Said::Button { payload, text });
+        let stopped = taken(&[("Body", "BASTA"), ("OptOutType", "STOP")]);
+        assert!(stopped.said == Said::Preference(Preference::Stop));
+        let started = taken(&[("Body", "START"), ("OptOutType", "START")]);
+        assert!(started.said == Said::Preference(Preference::Resume));
+        let help = read_pairs(&[FROM, TO, SID, ("Body", "HELP"), ("OptOutType", "HELP")]);
+        assert_eq!(help.ignored, 1);
+    }
+
+    #[test]
+    fn a_receipt_counts_only_if_the_person_had_stopped() {
+        let receipt = |status: &str, code: &str| {
+            read_pairs(&[
+                ("From", "+14155238886"),
+                ("To", "+5215512345678"),
+                SID,
+                ("MessageStatus", status),
+                ("ErrorCode", code),
+                ("Body", "STOP is how you leave"),
+            ])
+        };
+        for code in STOPPED {
+            let it = &receipt("failed", code).incoming[0];
+            assert!(it.said == Said::StoppedEarlier);
+            assert_eq!(it.number.unwrap().get(), 5_215_512_345_678);
+            assert_eq!((&*it.sender, it.answers.as_deref()), ("+14155238886", Some("SM1")));
+        }
+        for (status, code) in [("delivered", ""), ("failed", "30003"), ("sent", "0")] {
+            assert_eq!(receipt(status, code).ignored, 1, "{status}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_stop_and_cant_be_read_is_not_ignored() {
+        let body = ("Body", "stop");
+        for pairs in [
+            &[("From", "Alfa"), TO, SID, body][..],
+            &[FROM, TO, body],
+            &[TO, SID, body],
+            &[FROM, TO, SID, body, ("Body", "hello")],
+            &[],
+        ] {
+            assert_eq!(read_pairs(pairs).unreadable, 1, "{pairs:?}");
+        }
+        assert_eq!(read_pairs(&[FROM, TO, SID, ("Body", ""), ("NumMedia", "1")]).ignored, 1);
+        assert!(pairs_of_json(b"[]").is_none() && pairs_of_json(b"{").is_none());
+        let pairs = pairs_of_json(br#"{"From":"+15005550006","Body":"stop","n":[]}"#).unwrap();
+        assert_eq!(pairs.len(), 2);
+    }
+
+    #[test]
+    fn a_confirmation_is_text_whatever_is_in_it() {
+        assert!(answer(None).ends_with("?><Response/>"));
+        let told = answer(Some("a <b> & \u{1}c"));
+        assert!(told.ends_with("<Response><Message>a &lt;b&gt; &amp;  c</Message></Response>"));
+    }
+}
