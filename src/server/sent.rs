@@ -79,7 +79,11 @@ impl fmt::Debug for Sent {
 
 impl Sent {
     /// What the store on a disk remembers.
-    pub(super) fn open(disk: Arc<dyn Disk>) -> Result<Sent, SentError> {
+    ///
+    /// # Errors
+    ///
+    /// When there is no store.
+    pub(super) fn open(disk: Arc<dyn Disk>) -> Result<Sent, SideError> {
         let file = SideFile::open(disk.clone())?;
         Ok(Sent { disk, file, memory: Mutex::default() })
     }

@@ -132,7 +132,10 @@ impl App {
     }
 
     /// As [`App::with_campaigns`], for messages of a program's.
-    pub(super) async fn with_campaigns_of(self: &Arc<App>, mut read: Read) -> Result<Read, Problem> {
+    pub(super) async fn with_campaigns_of(
+        self: &Arc<App>,
+        mut read: Read,
+    ) -> Result<Read, Problem> {
         let mut asks = false;
         read.each(|it| asks |= it.campaign.is_none() && it.answers.is_some());
         if !asks {

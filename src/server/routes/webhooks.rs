@@ -68,7 +68,7 @@ pub(super) async fn meta_asks(
     let query = form::read(uri.query().unwrap_or_default().as_bytes());
     let value = |name| form::value(&query, name).and_then(|it| std::str::from_utf8(it).ok());
     let token = value("hub.verify_token").unwrap_or_default();
-    let tokens = senders.settings().filter_map(|it| match &it.provider {
+    let tokens = settings(&senders).filter_map(|it| match &it.provider {
         Provider::Meta { verify_token, .. } => Some(verify_token.expose()),
         _ => None,
     });
@@ -180,8 +180,8 @@ async fn take_twilio(
     };
     let digest = form::read(query.as_bytes());
     let digest = form::value(&digest, "bodySHA256").map(String::from_utf8_lossy);
-    let is_whole = pairs.is_some()
-        || digest.is_some_and(|it| signature::is_body_digest(&it, &received.bytes));
+    let is_whole =
+        pairs.is_some() || digest.is_some_and(|it| signature::is_body_digest(&it, &received.bytes));
     let signer = |it: &SenderSettings| match &it.provider {
         Provider::Twilio { auth_token, url } => Some((auth_token.expose().to_owned(), url.clone())),
         _ => None,
@@ -259,7 +259,9 @@ async fn take_generic(
     };
     let known = fitting(&senders, secret, |it| signed.is_by(it, &received.bytes));
     if known.is_empty() {
-        return Err(app.unsigned(peer, "no secret that is set up for the sender made this signature"));
+        return Err(
+            app.unsigned(peer, "no secret that is set up for the sender made this signature")
+        );
     }
     let now = Timestamp::now();
     if !signed.is_fresh(now) {
@@ -267,24 +269,17 @@ async fn take_generic(
         return Err(Problem::new(Kind::Unsigned, what));
     }
     let folding = app.service.view().folding();
-    let read = read_apart(app, received, move |bytes| Read::parse(bytes, folding, now)).await?;
-    let (mut read, mut is_other) = (read?, false);
     let name = sender.to_owned();
-    read.each(|it| {
-        if it.sender.is_empty() {
-            it.sender.clone_from(&name);
-        }
-        let named = senders.settings().find(|known| known.is_meant(&it.channel, &it.sender));
-        is_other |= !named.is_some_and(|known| known.is_meant("", &name));
-    });
-    if is_other {
-        let what = "it is another than that of the path, which has signed, or not on this channel";
-        return Err(Problem::field("sender", what));
-    }
+    let read = move |bytes: &[u8]| Read::parse(bytes, folding, now, Some(&name));
+    let read = read_apart(app, received, read).await??;
     let read = app.with_campaigns_of(read).await?;
     let vouched = |it: &SenderSettings| secret(it).is_some_and(|it| known.contains(&it));
     let answer = read.take(app, "webhook generic", vouched).await?;
     Ok(json_of(answer))
+}
+
+fn settings(senders: &Senders) -> impl Iterator<Item = &SenderSettings> {
+    senders.all().iter().map(|it| &it.settings)
 }
 
 /// The secrets that made a signature. All are tried, however many fit.
@@ -294,7 +289,7 @@ fn fitting<T: PartialEq>(
     fits: impl Fn(&T) -> bool,
 ) -> Vec<T> {
     let mut distinct: Vec<T> = Vec::new();
-    for secret in senders.settings().filter_map(secret) {
+    for secret in settings(senders).filter_map(secret) {
         if !distinct.contains(&secret) {
             distinct.push(secret);
         }
