@@ -49,24 +49,63 @@ pub(super) fn room(limits: &Limits) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(usize::try_from(units).unwrap_or(usize::MAX)))
 }
 
+/// What a body may say that it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// JSON.
+    Json,
+    /// A form, or JSON.
+    FormOrJson,
+}
+
+impl Sort {
+    /// Whether a body says that it is JSON.
+    pub(super) fn is_json(headers: &HeaderMap) -> bool {
+        says(headers).eq_ignore_ascii_case("application/json")
+    }
+
+    fn check(self, headers: &HeaderMap) -> Result<(), Problem> {
+        let is_form = says(headers).eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        if !Sort::is_json(headers) && (self == Sort::Json || !is_form) {
+            let (kind, how) = match self {
+                Sort::Json => (Kind::NotJson, "send the body with Content-Type: application/json"),
+                Sort::FormOrJson => (Kind::NotForm, "send the body as a form, or as JSON"),
+            };
+            return Err(Problem::new(kind, how));
+        }
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            let how = "send the body as it is, without Content-Encoding";
+            return Err(Problem::new(Kind::NotJson, how));
+        }
+        Ok(())
+    }
+}
+
+fn says(headers: &HeaderMap) -> &str {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    kind.unwrap_or_default().split(';').next().unwrap_or_default().trim()
+}
+
 /// The bytes of a body that says it is JSON.
 pub(super) async fn json_bytes(
     app: &App,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Received, Problem> {
+    bounded_bytes(app, headers, body, Sort::Json, app.limits.body_bytes).await
+}
+
+/// The bytes of a body of a sort, at most so many.
+pub(super) async fn bounded_bytes(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    sort: Sort,
+    limit: usize,
+) -> Result<Received, Problem> {
+    sort.check(headers)?;
     let limits = &app.limits;
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let kind = text(header::CONTENT_TYPE).split(';').next().unwrap_or_default().trim();
-    if !kind.eq_ignore_ascii_case("application/json") {
-        let how = "send the body with Content-Type: application/json";
-        return Err(Problem::new(Kind::NotJson, how));
-    }
-    if headers.contains_key(header::CONTENT_ENCODING) {
-        let how = "send the body as it is, without Content-Encoding";
-        return Err(Problem::new(Kind::NotJson, how));
-    }
-    let limit = limits.body_bytes;
+    let limit = limit.min(limits.body_bytes);
     let too_large = || Problem::new(Kind::TooLarge, format!("the body may have {limit} bytes"));
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());

@@ -187,13 +187,20 @@ impl App {
             return Ok(Access { id: key.id.as_str().into(), operator, scopes });
         }
         // Only wrong keys count, so that a peer who has a right one is not locked out by others.
-        if let Some(peer) = peer
-            && let Err(seconds) = self.failures.take(&network_of(peer), Instant::now())
-        {
+        if let Some(Err(seconds)) = peer.map(|peer| self.count_failure(peer)) {
             let what = "too many requests without a valid key came from this address";
             return Err(Problem::new(Kind::TooManyRequests, what).retry_after(seconds));
         }
         Err(Problem::new(Kind::Unauthorized, NO_KEY))
+    }
+
+    /// Counts a wrong key or signature of a peer.
+    ///
+    /// # Errors
+    ///
+    /// When there were too many: the seconds until there may be another.
+    pub(super) fn count_failure(&self, peer: IpAddr) -> Result<(), u64> {
+        self.failures.take(&network_of(peer), Instant::now())
     }
 
     fn check(

@@ -171,6 +171,11 @@ impl Read {
         Ok(Read(items.into_iter().map(read).collect()))
     }
 
+    /// Visits the messages that could be read.
+    pub(super) fn each(&mut self, visit: impl FnMut(&mut Incoming)) {
+        self.0.iter_mut().flatten().for_each(visit);
+    }
+
     /// Takes what could be read, and writes what became of all.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::service::Service;
-use super::{capture, deliver};
+use super::{capture, deliver, webhooks};
 
 /// Upper bounds of the histogram of durations, in seconds.
 const BOUNDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0, 10.0];
@@ -19,6 +19,7 @@ const BOUNDS: [f64; 10] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     routes: Mutex<BTreeMap<(String, String, u16), Answers>>,
+    pub(super) webhooks: webhooks::Counts,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,6 +53,9 @@ impl Metrics {
         let mut text = String::new();
         self.write_answers(&mut text);
         write_captured(&mut text, captured, confirmed);
+        for (name, help, value) in self.webhooks.figures() {
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+        }
         let counts = &service.counts;
         let view = service.view();
         let of = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);

@@ -26,8 +26,10 @@ mod metrics;
 mod problem;
 mod routes;
 mod senders;
+mod sent;
 mod service;
 mod views;
+mod webhooks;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -47,6 +49,7 @@ use self::deliver::Deliverer;
 use self::limits::Buckets;
 use self::metrics::Metrics;
 use self::problem::{Kind, Problem};
+use self::sent::Sent;
 use self::service::{Service, Threads};
 use crate::disk::{Disk, RealDisk};
 use crate::policy::Policy;
@@ -157,6 +160,7 @@ pub(crate) struct App {
     service: Arc<Service>,
     deliverer: Arc<Deliverer>,
     captured: capture::Counts,
+    sent: Sent,
     policy: Policy,
     limits: Limits,
     log: Log,
@@ -194,6 +198,7 @@ impl Server {
         let key_file = KeyFile::open(disk.clone())?;
         let keys = key_file.ring(key_file.bytes()?.as_deref())?;
         let capture_file = CaptureFile::open(disk.clone())?;
+        let sent = Sent::open(disk.clone()).map_err(CaptureError::from)?;
         let address = settings.address;
         if !keys.is_needed() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });
@@ -215,6 +220,7 @@ impl Server {
             service,
             deliverer,
             captured: capture::Counts::default(),
+            sent,
             policy,
             log,
             metrics: Metrics::default(),

@@ -75,6 +75,7 @@ macro_rules! kinds {
 kinds! {
     Malformed = BAD_REQUEST, "The request can't be read";
     Unauthorized = UNAUTHORIZED, "No valid key";
+    Unsigned = UNAUTHORIZED, "No valid signature";
     Forbidden = FORBIDDEN, "The key does not open this";
     NotFound = NOT_FOUND, "There is nothing here";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "The method is not for this";
@@ -83,12 +84,14 @@ kinds! {
     TooLarge = PAYLOAD_TOO_LARGE, "The request is too large";
     UriTooLong = URI_TOO_LONG, "The address is too long";
     NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not JSON";
+    NotForm = UNSUPPORTED_MEDIA_TYPE, "The body is no form";
     Invalid = UNPROCESSABLE_ENTITY, "The request is not as described";
     KeyReused = UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
     TooManyRequests = TOO_MANY_REQUESTS, "Too many requests";
     Internal = INTERNAL_SERVER_ERROR, "The server failed";
     Overloaded = SERVICE_UNAVAILABLE, "Too much at once";
     StoreUnavailable = SERVICE_UNAVAILABLE, "The store gives no answer";
+    Unreadable = SERVICE_UNAVAILABLE, "Not all of it could be read";
     Stale = SERVICE_UNAVAILABLE, "An outside list is too old";
 }
 

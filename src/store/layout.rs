@@ -30,7 +30,13 @@ pub(crate) const CAMPAIGNS: SideNames =
 pub(crate) const CAPTURE: SideNames =
     SideNames { file: "capture.json", next: "capture.json.next", lock: "capture.lock" };
 
-const SIDE: [SideNames; 3] = [KEYS, CAMPAIGNS, CAPTURE];
+/// The names of the campaigns in [`SENT_TABLE`].
+pub(crate) const SENT: SideNames =
+    SideNames { file: "sent.json", next: "sent.json.next", lock: "sent.lock" };
+/// Which campaign each message belongs to that was sent lately.
+pub(crate) const SENT_TABLE: &str = "sent.table";
+
+const SIDE: [SideNames; 4] = [KEYS, CAMPAIGNS, CAPTURE, SENT];
 
 /// The files of one generation.
 #[derive(Clone, Copy, Debug)]
@@ -116,6 +122,7 @@ impl Entry {
             MANIFEST => return Entry::Manifest,
             MANIFEST_NEXT => return Entry::ManifestNext,
             LOCK => return Entry::Lock,
+            SENT_TABLE => return Entry::Side,
             _ if SIDE.iter().any(|it| [it.file, it.next, it.lock].contains(&name)) => {
                 return Entry::Side;
             }
@@ -187,6 +194,8 @@ mod tests {
             ("keys.json.next".to_owned(), Entry::Side),
             ("campaigns.lock".to_owned(), Entry::Side),
             ("capture.json".to_owned(), Entry::Side),
+            ("sent.json".to_owned(), Entry::Side),
+            ("sent.table".to_owned(), Entry::Side),
             ("keys.json.bak".to_owned(), Entry::Foreign),
             ("journal-7.seg".to_owned(), Entry::Foreign),
             ("notes.txt".to_owned(), Entry::Foreign),

@@ -59,6 +59,7 @@ async fn take(
         true => read()?,
         false => app.ask_apart(read).await?,
     };
+    let read = app.with_campaigns_of(read).await?;
     let answer = read.take(app, &access.operator, |_| true).await?;
     if let Some(pending) = pending {
         pending.answered(&answer);

@@ -9,8 +9,10 @@ mod list;
 mod messages;
 mod number;
 mod record;
+mod sent;
 mod service;
 mod stats;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, Http, HttpAuthScheme, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -47,6 +49,14 @@ impl Modify for Keys {
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         let components = openapi.components.get_or_insert_default();
         components.add_security_scheme("key", scheme);
+        let signed = |header: &str| {
+            SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new(header.to_owned())))
+        };
+        components.add_security_scheme("meta-signature", signed("X-Hub-Signature-256"));
+        components.add_security_scheme("twilio-signature", signed("X-Twilio-Signature"));
+        components.add_security_scheme("webhook-signature", signed("webhook-signature"));
+        let token = ApiKey::Query(ApiKeyValue::new("hub.verify_token".to_owned()));
+        components.add_security_scheme("meta-token", SecurityScheme::ApiKey(token));
     }
 }
 
@@ -65,7 +75,14 @@ pub(super) fn router(app: Arc<App>) -> Router {
     };
     let of = OpenApiRouter::<Arc<App>>::new;
     let open = of().routes(routes!(service::healthz)).routes(routes!(service::readyz));
-    let add = of().routes(routes!(record::opt_out)).routes(routes!(messages::messages));
+    let add = of()
+        .routes(routes!(record::opt_out))
+        .routes(routes!(messages::messages))
+        .routes(routes!(sent::sent_messages));
+    let signed = of()
+        .routes(routes!(webhooks::meta_asks, webhooks::meta_delivers))
+        .routes(routes!(webhooks::twilio_posts))
+        .routes(routes!(webhooks::generic));
     let resubscribe = of().routes(routes!(record::resubscribe));
     let lookup = of().routes(routes!(number::number));
     let check = of().routes(routes!(check::check));
@@ -77,6 +94,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let anybody = of().routes(routes!(service::openapi));
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(open)
+        .merge(signed)
         .merge(scoped(add, Some(KeyScope::Add), Counted::Record))
         .merge(scoped(resubscribe, Some(KeyScope::Resubscribe), Counted::Record))
         .merge(scoped(lookup, Some(KeyScope::Check), Counted::Lookup))
