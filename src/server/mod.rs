@@ -22,13 +22,15 @@ mod limits;
 mod metrics;
 mod problem;
 mod routes;
+mod scrub;
 mod service;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
@@ -40,6 +42,7 @@ use self::connections::Open;
 use self::limits::Buckets;
 use self::metrics::Metrics;
 use self::problem::{Kind, Problem};
+use self::scrub::ScrubJobs;
 use self::service::{Service, Threads};
 use crate::disk::{Disk, RealDisk};
 use crate::policy::Policy;
@@ -60,13 +63,16 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the log goes.
     pub log: Log,
+    /// The folder for campaign files while they are scrubbed; the store's own if not given. The
+    /// files have no names, and are gone when the server ends.
+    pub spool: Option<PathBuf>,
 }
 
 impl Settings {
     /// The usual bounds and rules, and no log.
     pub fn new(address: SocketAddr) -> Settings {
         let log: Log = Arc::new(|_: &str| {});
-        Settings { address, policy: Policy::default(), limits: Limits::default(), log }
+        Settings { address, policy: Policy::default(), limits: Limits::default(), log, spool: None }
     }
 }
 
@@ -158,6 +164,7 @@ pub(crate) struct App {
     downloads: Arc<Semaphore>,
     /// For large bodies.
     room: Arc<Semaphore>,
+    scrubs: ScrubJobs,
 }
 
 impl Server {
@@ -184,6 +191,7 @@ impl Server {
             return Err(ServeError::Open { address });
         }
         let writer = Writer::open_on(disk.clone())?;
+        let spool = settings.spool.clone().unwrap_or_else(|| disk.path_of(""));
         let view = Reader::open_on(disk)?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
@@ -207,6 +215,7 @@ impl Server {
             questions_waiting: AtomicUsize::new(0),
             downloads: Arc::new(Semaphore::new(limits.downloads)),
             room: body::room(&limits),
+            scrubs: ScrubJobs::new(spool, &limits),
             limits,
         });
         let stop = watch::Sender::new(false);
@@ -242,6 +251,7 @@ impl Server {
                     let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
                     let router = routes::router(app.clone());
                     let (limits, open) = (app.limits.clone(), app.open.clone());
+                    tokio::spawn(sweep(app.clone()));
                     connections::serve(listener, router, limits, open, stop.subscribe()).await;
                     Ok(())
                 });
@@ -249,8 +259,18 @@ impl Server {
                 runtime.shutdown_background();
                 served
             });
+        app.scrubs.end();
         drop(threads);
         served
+    }
+}
+
+/// Lets go what was kept long enough, for as long as the server runs.
+async fn sweep(app: Arc<App>) {
+    const PAUSE: Duration = Duration::from_secs(30);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        app.scrubs.sweep(Instant::now());
     }
 }
 

@@ -4,6 +4,7 @@
 //! - `asking`: lists, downloads, one person, many recipients, counts.
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
+//! - `scrubbing`: campaign files, uploaded.
 
 #![cfg(feature = "server")]
 
@@ -12,3 +13,4 @@ mod asking;
 mod bounds;
 mod harness;
 mod recording;
+mod scrubbing;

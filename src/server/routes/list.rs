@@ -4,16 +4,13 @@
 //! is recorded meanwhile; memory does not grow with what is asked for.
 
 use std::io::{self, Write};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
@@ -26,7 +23,7 @@ use crate::exchange::{EventWriter, ExportFormat};
 use crate::number::{Address, Number};
 use crate::policy::Scope;
 use crate::query::{self, Filter};
-use crate::server::body::{from_query, json};
+use crate::server::body::{Streamed, from_query, json};
 use crate::server::problem::{Kind, Problem};
 use crate::store::{Clock, Reader, StoreError};
 use crate::time::{TimeRange, Timestamp, Zone};
@@ -366,7 +363,7 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ];
-    Ok((headers, Body::new(Streamed(receiver))).into_response())
+    Ok((headers, Body::new(Streamed::new(receiver))).into_response())
 }
 
 /// Bytes that are handed on at once.
@@ -433,21 +430,6 @@ impl Write for Chunks {
         let next = Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 3));
         let chunk = Bytes::from(std::mem::replace(&mut self.chunk, next));
         self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-/// A body that comes as it is written.
-struct Streamed(mpsc::Receiver<io::Result<Bytes>>);
-
-impl http_body::Body for Streamed {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
     }
 }
 

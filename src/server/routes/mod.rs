@@ -8,6 +8,7 @@ mod event;
 mod list;
 mod number;
 mod record;
+mod scrub;
 mod service;
 mod stats;
 
@@ -26,6 +27,8 @@ use super::App;
 use super::guard::{Counted, guard, require};
 use super::keys::KeyScope;
 use super::problem::{Kind, Problem};
+
+pub(super) use check::judge;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -67,7 +70,11 @@ pub(super) fn router(app: Arc<App>) -> Router {
     let add = of().routes(routes!(record::opt_out));
     let resubscribe = of().routes(routes!(record::resubscribe));
     let lookup = of().routes(routes!(number::number));
-    let check = of().routes(routes!(check::check));
+    let check = of()
+        .routes(routes!(check::check))
+        .routes(routes!(scrub::begin, scrub::list))
+        .routes(routes!(scrub::show, scrub::remove))
+        .routes(routes!(scrub::output));
     let export = of()
         .routes(routes!(list::list))
         .routes(routes!(list::export))
