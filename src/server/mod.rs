@@ -14,6 +14,7 @@
 //! This is the only async code, and the only one that reads the clock for others.
 
 mod body;
+mod campaigns;
 mod connections;
 mod guard;
 mod idempotency;
@@ -35,9 +36,11 @@ use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+pub use campaigns::{Campaign, CampaignError, CampaignFile, CampaignMode};
 pub use keys::{KEY_PREFIX, KeyError, KeyFile, KeyInfo, KeyScope, NewKey};
 pub use limits::{Limits, Rate};
 
+use self::campaigns::Campaigns;
 use self::connections::Open;
 use self::limits::Buckets;
 use self::metrics::Metrics;
@@ -98,6 +101,9 @@ pub enum ServeError {
     /// The keys can't be read.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The campaigns can't be read.
+    #[error(transparent)]
+    Campaigns(#[from] CampaignError),
     /// There is no key, and others than this machine could ask.
     #[error(
         "the store has no key, so that only loopback addresses such as 127.0.0.1 may be served, \
@@ -165,6 +171,8 @@ pub(crate) struct App {
     /// For large bodies.
     room: Arc<Semaphore>,
     scrubs: ScrubJobs,
+    campaign_file: CampaignFile,
+    campaigns: Campaigns,
 }
 
 impl Server {
@@ -190,6 +198,7 @@ impl Server {
         if !keys.is_needed() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });
         }
+        let campaign_file = CampaignFile::open(disk.clone())?;
         let writer = Writer::open_on(disk.clone())?;
         let spool = settings.spool.clone().unwrap_or_else(|| disk.path_of(""));
         let view = Reader::open_on(disk)?;
@@ -216,6 +225,8 @@ impl Server {
             downloads: Arc::new(Semaphore::new(limits.downloads)),
             room: body::room(&limits),
             scrubs: ScrubJobs::new(spool, &limits),
+            campaigns: campaign_file.watched(),
+            campaign_file,
             limits,
         });
         let stop = watch::Sender::new(false);

@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::App;
-use super::check::{context, region};
+use super::campaign::{AskedMessage, campaign_of};
+use super::check::region;
 use crate::scrub::{Mode, Report};
 use crate::server::body::{from_path, from_query, json, json_of};
 use crate::server::guard::Access;
@@ -40,6 +41,8 @@ pub(in crate::server) struct Asked {
     pub(in crate::server) region: Option<String>,
     /// The column that has the region of each number, by name or by index.
     pub(in crate::server) region_column: Option<String>,
+    /// The campaign: its category, scope and mode count where none are given here.
+    pub(in crate::server) campaign: Option<String>,
     /// marketing (if not given), utility or authentication.
     pub(in crate::server) category: Option<String>,
     /// The channel over which it goes, such as whatsapp or sms.
@@ -66,14 +69,20 @@ pub(in crate::server) struct Asked {
 
 impl Asked {
     /// What is asked for, read. `keeps` says whether suppressed and invalid rows are kept too.
-    pub(in crate::server) fn plan(&self, keeps: bool) -> Result<Plan, Problem> {
-        let [category, channel, sender, brand] =
-            [&self.category, &self.channel, &self.sender, &self.brand].map(Option::as_deref);
-        let mode = match self.mode.as_deref().unwrap_or("enforce") {
-            "enforce" => Mode::Enforce,
-            "report" => Mode::Report,
-            "off" => Mode::Off,
-            _ => return Err(Problem::field("mode", "use enforce, report or off")),
+    pub(in crate::server) fn plan(&self, app: &App, keeps: bool) -> Result<Plan, Problem> {
+        let campaign = campaign_of(app, self.campaign.as_deref())?;
+        let asked = AskedMessage {
+            category: self.category.as_deref(),
+            channel: self.channel.as_deref(),
+            sender: self.sender.as_deref(),
+            brand: self.brand.as_deref(),
+        };
+        let mode = match (self.mode.as_deref(), &campaign) {
+            (Some("enforce"), _) | (None, None) => Mode::Enforce,
+            (Some("report"), _) => Mode::Report,
+            (Some("off"), _) => Mode::Off,
+            (Some(_), _) => return Err(Problem::field("mode", "use enforce, report or off")),
+            (None, Some(campaign)) => campaign.mode.scrub_mode(),
         };
         let (dedupe, receipt) = (self.dedupe.unwrap_or(false), self.receipt.unwrap_or(false));
         if mode == Mode::Off && dedupe {
@@ -87,9 +96,9 @@ impl Asked {
         let max_suppressed = self.max_suppressed.as_deref().map(str::parse).transpose();
         let text = |text: &Option<String>| text.clone().filter(|it| !it.is_empty());
         Ok(Plan {
-            context: context(category, channel, sender, brand)?,
+            context: asked.context(campaign.as_ref())?,
             mode,
-            campaign: None,
+            campaign: text(&self.campaign),
             column: text(&self.column),
             region: region(self.region.as_deref())?,
             region_column: text(&self.region_column),
@@ -109,6 +118,9 @@ pub(in crate::server) struct JobView {
     id: String,
     /// running, done or failed.
     state: &'static str,
+    /// The campaign whose settings were taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign: Option<String>,
     /// When it was begun.
     created_at: String,
     /// Bytes of the file that are done.
@@ -137,6 +149,7 @@ impl JobView {
         let mut view = JobView {
             id: job.id.clone(),
             state: "running",
+            campaign: job.plan.campaign.clone(),
             created_at: job.created_at.to_string(),
             bytes: progress.bytes,
             bytes_total: job.bytes_total,
@@ -204,7 +217,7 @@ async fn begun(
         _ => return Err(Problem::field("return", "use clean or job")),
     };
     is_plain(headers)?;
-    let plan = asked.plan(!is_streamed)?;
+    let plan = asked.plan(app, !is_streamed)?;
     let waits = plan.max_suppressed.is_some();
     let (job, feed) = app.scrubs.start(app, &access.id, plan, body.size_hint().exact())?;
     let of = app.clone();
