@@ -1,5 +1,7 @@
 //! One file for each family of commands.
 
+#[cfg(feature = "server")]
+mod campaign;
 mod check;
 mod detect;
 mod diff;
@@ -64,6 +66,8 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
         Command::Serve(args) => serve::run(store_path(global)?, &args, output),
         #[cfg(feature = "server")]
         Command::Key(command) => key::run(store_path(global)?, &command, output),
+        #[cfg(feature = "server")]
+        Command::Campaign(command) => campaign::run(store_path(global)?, &command, output),
         Command::Normalize(args) => normalize::run(&args, output),
         Command::Detect(args) => detect::run(&args, output),
         Command::Completions(args) => {

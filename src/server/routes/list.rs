@@ -103,7 +103,7 @@ question! {
 question! {
     /// Which events are meant, and how they are written.
     Exported {
-        /// csv (if not given) or ndjson.
+        /// csv (if not given), ndjson or xlsx.
         format: Option<String>,
         /// Whether numbers show their first and last digits only.
         mask: Option<bool>,
@@ -144,7 +144,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Response {
     get, path = "/v1/optouts/export", tag = "list", security(("key" = ["export"])),
     params(Exported),
     responses(
-        (status = 200, content((String = "text/csv"), (String = "application/x-ndjson")), description = "The events, oldest first. A download that is cut short has failed"),
+        (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"), (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), description = "The events, oldest first. A download that is cut short has failed"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A refusal")
     )
 )]
@@ -337,7 +337,9 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
     let (format, kind, name) = match exported.format.as_deref().unwrap_or("csv") {
         "csv" => (ExportFormat::Csv, "text/csv; charset=utf-8", "optouts.csv"),
         "ndjson" => (ExportFormat::Ndjson, "application/x-ndjson", "optouts.ndjson"),
-        _ => return Err(Problem::field("format", "use csv or ndjson")),
+        #[cfg(feature = "xlsx")]
+        "xlsx" => (ExportFormat::Xlsx, SPREADSHEET, "optouts.xlsx"),
+        _ => return Err(Problem::field("format", "use csv, ndjson or xlsx")),
     };
     let mut wanted = exported.wanted()?;
     let mask = exported.mask.unwrap_or(false);
@@ -365,6 +367,9 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
     ];
     Ok((headers, Body::new(Streamed::new(receiver))).into_response())
 }
+
+#[cfg(feature = "xlsx")]
+const SPREADSHEET: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /// Bytes that are handed on at once.
 const CHUNK_BYTES: usize = 64 << 10;

@@ -8,6 +8,7 @@ mod check;
 mod event;
 mod list;
 mod number;
+mod recheck;
 mod record;
 mod scrub;
 mod service;
@@ -76,6 +77,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(scrub::begin, scrub::list))
         .routes(routes!(scrub::show, scrub::remove))
         .routes(routes!(scrub::output))
+        .routes(routes!(recheck::recheck))
         .routes(routes!(campaign::list))
         .routes(routes!(campaign::show));
     let export = of()

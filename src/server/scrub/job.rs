@@ -425,6 +425,24 @@ pub(in crate::server) fn stream(job: Arc<Job>, output: Output, once: bool) -> Op
     Some(Body::new(Streamed::new(receiver)))
 }
 
+/// The bytes of a spool that is complete.
+pub(in crate::server) fn stream_of(spool: Arc<Spool>) -> Body {
+    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
+    tokio::spawn(async move {
+        let mut at = 0;
+        while at < spool.len() {
+            let from = spool.clone();
+            let read = tokio::task::spawn_blocking(move || from.read_at(at, CHUNK_BYTES)).await;
+            let chunk = read.unwrap_or_else(|_| Err(io::ErrorKind::Other.into()));
+            at += chunk.as_ref().map_or(u64::MAX - at, |chunk| chunk.len() as u64);
+            if sender.send(chunk).await.is_err() {
+                return;
+            }
+        }
+    });
+    Body::new(Streamed::new(receiver))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

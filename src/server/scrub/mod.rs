@@ -18,9 +18,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-pub(super) use job::{Job, Outcome, Output, Plan, stream, unwritten};
-pub(super) use spool::Room;
-pub(super) use upload::Feed;
+pub(super) use job::{Job, Outcome, Output, Plan, stream, stream_of, unwritten};
+pub(super) use spool::{Room, Spool};
+pub(super) use upload::{Broken, Chunks, Feed, Pace};
 
 use super::App;
 use super::limits::Limits;

@@ -81,7 +81,7 @@ impl Spool {
 
     /// What writes it. There is one at a time.
     pub(in crate::server) fn writer(&self) -> SpoolWriter<'_> {
-        SpoolWriter { spool: self, unchecked: 0 }
+        SpoolWriter(self)
     }
 
     /// What reads it from its beginning, at any place.
@@ -92,22 +92,19 @@ impl Spool {
 
 /// Writes a spool.
 #[derive(Debug)]
-pub(in crate::server) struct SpoolWriter<'a> {
-    spool: &'a Spool,
-    /// Bytes written since the disk was looked at.
-    unchecked: u64,
-}
+pub(in crate::server) struct SpoolWriter<'a>(&'a Spool);
 
 impl Write for SpoolWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        /// The disk is looked at again after so many.
         const CHECK_BYTES: u64 = 16 << 20;
-        if self.unchecked >= CHECK_BYTES {
-            self.spool.room.check()?;
-            self.unchecked = 0;
+        let begin = self.0.len();
+        let written = (&self.0.file).write(bytes)?;
+        let end = begin + written as u64;
+        self.0.written.store(end, Ordering::Release);
+        if begin / CHECK_BYTES != end / CHECK_BYTES {
+            self.0.room.check()?;
         }
-        let written = (&self.spool.file).write(bytes)?;
-        self.unchecked += written as u64;
-        self.spool.written.fetch_add(written as u64, Ordering::Release);
         Ok(written)
     }
 
