@@ -110,6 +110,10 @@ pub(crate) enum Command {
     #[cfg(feature = "server")]
     #[command(subcommand)]
     Capture(CaptureCommand),
+    /// Say how campaigns treat those who opted out; the server's questions name them
+    #[cfg(feature = "server")]
+    #[command(subcommand)]
+    Campaign(CampaignCommand),
     /// Read phone numbers, one a line on standard input, and write them in one form
     Normalize(Normalize),
     /// Say what messages ask for: to be left alone, to be written to again, help
@@ -361,6 +365,46 @@ pub(crate) struct CaptureSet {
     /// The file with the token that opens the endpoint, or the secret that signs
     #[arg(long, value_name = "FILE")]
     pub(crate) delivery_secret_file: Option<PathBuf>,
+}
+
+/// What to do with campaigns.
+#[cfg(feature = "server")]
+#[derive(Debug, Subcommand)]
+pub(crate) enum CampaignCommand {
+    /// List the campaigns that are set
+    List,
+    /// Show one campaign
+    Show {
+        /// The campaign
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+    /// Set a campaign, new or not; what is not given is as for a new one
+    Set(CampaignSet),
+    /// Remove a campaign: whoever names it from now on is refused
+    Remove {
+        /// The campaign
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// Options of `campaign set`.
+#[cfg(feature = "server")]
+#[derive(Debug, Args)]
+pub(crate) struct CampaignSet {
+    /// The campaign
+    #[arg(value_name = "ID")]
+    pub(crate) id: String,
+    /// Of its messages: marketing, utility or authentication
+    #[arg(long, default_value = "marketing", value_name = "CATEGORY")]
+    pub(crate) category: String,
+    /// Whether it excludes whoever opted out: on, report (nobody is taken out, it is told who
+    /// would be) or off (nobody is asked)
+    #[arg(long, default_value = "on", value_name = "MODE")]
+    pub(crate) mode: optout::server::CampaignMode,
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
 }
 
 /// Where an opt-out holds, or how a message is sent.
@@ -804,7 +848,8 @@ pub(crate) struct Export {
     /// Every event, or one row for each number opted out in the range and still so at its end
     #[arg(long, value_enum, default_value_t = View::Events)]
     pub(crate) view: View,
-    /// csv or ndjson; by the file's name if not given
+    /// csv, ndjson, xlsx (a spreadsheet), or roaring (the keys of --view state as a set); by the
+    /// file's name if not given
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<String>,
     /// Where it goes; - is standard output

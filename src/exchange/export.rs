@@ -1,10 +1,12 @@
-//! Events as CSV or as JSON lines.
+//! Events as CSV, as JSON lines, or as a spreadsheet.
 
 use std::fmt;
 use std::io::{self, Write};
 
 use serde::Serialize;
 
+#[cfg(feature = "xlsx")]
+use super::xlsx::{Cell, Workbook};
 use crate::event::Event;
 use crate::table::append_cell;
 
@@ -16,6 +18,9 @@ pub enum ExportFormat {
     Csv,
     /// One JSON object a line.
     Ndjson,
+    /// A spreadsheet (Office Open XML), which goes on on further sheets when one is full.
+    #[cfg(feature = "xlsx")]
+    Xlsx,
 }
 
 /// The columns, in order; in JSON the fields have the same names.
@@ -41,14 +46,20 @@ const COLUMNS: [&str; 15] = [
 ///
 /// In CSV a number is its digits without a plus, because a plus begins a formula; texts that
 /// would begin one (`=`, `+`, `-`, `@`, tab, carriage return) get an apostrophe in front, as
-/// spreadsheets expect (CWE-1236). Both are read back by `import`. JSON holds numbers with their
-/// plus and texts as they are.
-pub struct EventWriter<W> {
-    out: W,
+/// spreadsheets expect (CWE-1236). Both are read back by `import`. JSON and spreadsheets hold
+/// numbers with their plus and texts as they are; in a spreadsheet each is marked as text.
+pub struct EventWriter<W: Write> {
+    out: Out<W>,
     format: ExportFormat,
     mask: bool,
     line: Vec<u8>,
     written: u64,
+}
+
+enum Out<W: Write> {
+    Lines(W),
+    #[cfg(feature = "xlsx")]
+    Workbook(Box<Workbook<W>>),
 }
 
 /// An event as JSON.
@@ -72,7 +83,7 @@ struct Line<'a> {
 }
 
 /// Counts; the last line is somebody's.
-impl<W> fmt::Debug for EventWriter<W> {
+impl<W: Write> fmt::Debug for EventWriter<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EventWriter({:?}, {} written)", self.format, self.written)
     }
@@ -86,9 +97,15 @@ impl<W: Write> EventWriter<W> {
     ///
     /// When the header can't be written.
     pub fn new(mut out: W, format: ExportFormat, mask: bool) -> io::Result<EventWriter<W>> {
-        if format == ExportFormat::Csv {
-            writeln!(out, "{}", COLUMNS.join(","))?;
-        }
+        let out = match format {
+            #[cfg(feature = "xlsx")]
+            ExportFormat::Xlsx => Out::Workbook(Box::new(Workbook::new(out, &COLUMNS)?)),
+            ExportFormat::Ndjson => Out::Lines(out),
+            ExportFormat::Csv => {
+                writeln!(out, "{}", COLUMNS.join(","))?;
+                Out::Lines(out)
+            }
+        };
         Ok(EventWriter { out, format, mask, line: Vec::new(), written: 0 })
     }
 
@@ -121,16 +138,21 @@ impl<W: Write> EventWriter<W> {
             note: &details.note,
             raw: if self.mask { "" } else { &event.raw },
         };
+        self.written += 1;
+        let out = match &mut self.out {
+            Out::Lines(out) => out,
+            #[cfg(feature = "xlsx")]
+            Out::Workbook(workbook) => return workbook.row(&line.cells()),
+        };
         self.line.clear();
         match self.format {
-            ExportFormat::Csv => line.write_csv(&mut self.line),
             ExportFormat::Ndjson => {
                 serde_json::to_writer(&mut self.line, &line).map_err(io::Error::other)?;
             }
+            _ => line.write_csv(&mut self.line),
         }
         self.line.push(b'\n');
-        self.written += 1;
-        self.out.write_all(&self.line)
+        out.write_all(&self.line)
     }
 
     /// Events written so far.
@@ -143,18 +165,19 @@ impl<W: Write> EventWriter<W> {
     /// # Errors
     ///
     /// When the output can't be flushed.
-    pub fn finish(mut self) -> io::Result<W> {
-        self.out.flush()?;
-        Ok(self.out)
+    pub fn finish(self) -> io::Result<W> {
+        match self.out {
+            Out::Lines(mut out) => out.flush().map(|()| out),
+            #[cfg(feature = "xlsx")]
+            Out::Workbook(workbook) => workbook.finish(),
+        }
     }
 }
 
 impl Line<'_> {
-    fn write_csv(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.sequence.to_string().as_bytes());
-        out.push(b',');
-        out.extend_from_slice(self.number.trim_start_matches('+').as_bytes());
-        let texts = [
+    /// All behind the number.
+    fn texts(&self) -> [&str; 13] {
+        [
             self.action,
             &self.occurred_at,
             &self.received_at,
@@ -168,8 +191,24 @@ impl Line<'_> {
             self.message_id,
             self.note,
             self.raw,
-        ];
-        for text in texts {
+        ]
+    }
+
+    #[cfg(feature = "xlsx")]
+    fn cells(&self) -> [Cell<'_>; COLUMNS.len()] {
+        let mut cells = [Cell::Text(self.number); COLUMNS.len()];
+        cells[0] = Cell::Count(self.sequence);
+        for (cell, text) in cells[2..].iter_mut().zip(self.texts()) {
+            *cell = Cell::Text(text);
+        }
+        cells
+    }
+
+    fn write_csv(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.sequence.to_string().as_bytes());
+        out.push(b',');
+        out.extend_from_slice(self.number.trim_start_matches('+').as_bytes());
+        for text in self.texts() {
             out.push(b',');
             if text.starts_with(['=', '+', '-', '@', '\t', '\r']) {
                 append_cell(format!("'{text}").as_bytes(), b',', out);

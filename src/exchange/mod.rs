@@ -10,6 +10,8 @@ mod guard;
 mod import;
 mod labels;
 mod registry;
+#[cfg(feature = "xlsx")]
+mod xlsx;
 
 pub use export::{EventWriter, ExportFormat};
 pub use guard::{MaxAdded, NoMaxAdded, TooMany};

@@ -4,11 +4,11 @@
 //! comes through a pipe is copied to a temporary file, which only its owner can read and which
 //! has no name any more once it is open.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use super::output::create_temporary;
+use super::output::create_nameless;
 use super::{Input, ScrubError};
 
 /// A list that can be read twice.
@@ -96,14 +96,15 @@ impl KeptInput {
 }
 
 fn copy(mut reader: impl Read) -> io::Result<File> {
-    let (mut file, path) = create_temporary(&std::env::temp_dir())?;
-    fs::remove_file(path)?;
+    let mut file = create_nameless(&std::env::temp_dir())?;
     io::copy(&mut reader, &mut file)?;
     Ok(file)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn text(mut input: Input) -> String {

@@ -218,6 +218,14 @@ pub(super) fn create_temporary(folder: &Path) -> io::Result<(File, PathBuf)> {
     Err(last)
 }
 
+/// A file without a name, which is gone when the last handle of it is closed, however the process
+/// ends.
+pub(crate) fn create_nameless(folder: &Path) -> io::Result<File> {
+    let (file, path) = create_temporary(folder)?;
+    fs::remove_file(path)?;
+    Ok(file)
+}
+
 /// Renames, but never replaces a file that somebody else made there in the meantime.
 fn rename_onto_nothing(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {

@@ -5,19 +5,23 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::extract::Query;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::de::{DeserializeOwned, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use super::App;
@@ -168,6 +172,12 @@ pub(super) fn from_query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     })
 }
 
+/// What stands in the path.
+pub(super) fn from_path<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
+    let read = path.map(|Path(read)| read);
+    read.map_err(|_| Problem::new(Kind::Malformed, "the path is not text"))
+}
+
 /// A parser's message without the values that it shows and without the place, which is told
 /// beside it.
 fn without_values(message: &str) -> String {
@@ -192,6 +202,27 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 /// An answer that is JSON already.
 pub(super) fn json_of(bytes: impl Into<Body>) -> Response {
     ([(header::CONTENT_TYPE, "application/json")], bytes.into()).into_response()
+}
+
+/// A body that comes as it is written.
+pub(super) struct Streamed(mpsc::Receiver<io::Result<Bytes>>);
+
+impl Streamed {
+    pub(super) fn new(receiver: mpsc::Receiver<io::Result<Bytes>>) -> Streamed {
+        Streamed(receiver)
+    }
+}
+
+impl http_body::Body for Streamed {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+    }
 }
 
 /// A text that stays where it was read, if it can.

@@ -159,7 +159,12 @@ impl<T: Read + Unpin> Read for Impatient<T> {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_read(context, buffer)
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        if read.is_ready() {
+            // Whoever still sends his request is busy, and takes the answer afterwards.
+            self.deadline = None;
+        }
+        read
     }
 }
 

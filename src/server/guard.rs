@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::uri::Authority;
@@ -68,7 +68,7 @@ pub(super) async fn guard(
     let who = admitted.as_ref().ok().and_then(|it| it.clone());
     let mut response = match admitted {
         Err(problem) => problem.into_response(),
-        Ok(_) => match timeout(app.limits.request_time, next.run(request)).await {
+        Ok(_) => match timeout(app.answer_time(route), next.run(request)).await {
             Ok(response) => response,
             Err(_) => {
                 let what = "the request took too long; if it records something, it may be \
@@ -145,6 +145,16 @@ impl Door {
 }
 
 impl App {
+    /// How long an answer may take to begin. Lists are uploaded meanwhile, which takes as long as
+    /// they are; those routes have bounds of their own.
+    fn answer_time(&self, route: &str) -> Duration {
+        const A_DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        match route {
+            "/v1/scrub" | "/v1/recheck" | "/console/scrub" => A_DAY,
+            _ => self.limits.request_time,
+        }
+    }
+
     /// Puts whoever asks beside his request; `None` where nobody has to be known.
     fn admit(&self, request: &mut Request, route: &str) -> Result<Option<Access>, Problem> {
         let peer = request.extensions().get::<Peer>().map(|peer| peer.0);

@@ -28,7 +28,7 @@ pub struct Limits {
     pub query_bytes: usize,
     /// How long the headers of a request may take, and a connection without one may stay.
     pub header_time: Duration,
-    /// How long a body may take.
+    /// How long a body may take; of an uploaded list, how long nothing of it may come.
     pub body_time: Duration,
     /// How long a request may take until its answer begins.
     pub request_time: Duration,
@@ -42,6 +42,17 @@ pub struct Limits {
     pub questions_waiting: usize,
     /// Downloads at the same time.
     pub downloads: usize,
+    /// Lists that are scrubbed at the same time.
+    pub scrubs: usize,
+    /// Scrubs that are kept with what came of them; when there are more, the oldest go.
+    pub scrubs_kept: usize,
+    /// How long a scrub is kept after its end.
+    pub scrub_kept_time: Duration,
+    /// Bytes a second that an uploaded list has to come with in the long run.
+    pub upload_rate: u64,
+    /// Bytes that have to stay free on the disk where scrubs are kept, so that opt-outs can still
+    /// be recorded.
+    pub disk_reserve: u64,
     /// Events that wait to be recorded; a quarter of them for others than opt-outs.
     pub events_waiting: usize,
     /// Requests of one key, recordings aside.
@@ -81,6 +92,11 @@ impl Default for Limits {
             questions: 4,
             questions_waiting: 256,
             downloads: 4,
+            scrubs: 4,
+            scrubs_kept: 256,
+            scrub_kept_time: seconds(60 * 60),
+            upload_rate: 1024,
+            disk_reserve: 512 << 20,
             events_waiting: 200_000,
             rate: rate(20_000.0, 40_000.0),
             lookup_rate: rate(100.0, 1_000.0),

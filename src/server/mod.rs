@@ -14,6 +14,7 @@
 //! This is the only async code, and the only one that reads the clock for others.
 
 mod body;
+mod campaigns;
 mod capture;
 mod connections;
 mod deliver;
@@ -25,6 +26,7 @@ mod messages;
 mod metrics;
 mod problem;
 mod routes;
+mod scrub;
 mod senders;
 mod sent;
 mod service;
@@ -33,22 +35,26 @@ mod webhooks;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use tokio::runtime;
 use tokio::sync::{Semaphore, watch};
 
+pub use campaigns::{Campaign, CampaignError, CampaignFile, CampaignMode};
 pub use keys::{KEY_PREFIX, KeyError, KeyFile, KeyInfo, KeyScope, NewKey};
 pub use limits::{Limits, Rate};
 pub use senders::{CaptureError, CaptureFile};
 
+use self::campaigns::Campaigns;
 use self::connections::Open;
 use self::deliver::Deliverer;
 use self::limits::Buckets;
 use self::metrics::Metrics;
 use self::problem::{Kind, Problem};
+use self::scrub::ScrubJobs;
 use self::sent::Sent;
 use self::service::{Service, Threads};
 use crate::disk::{Disk, RealDisk};
@@ -70,13 +76,16 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the log goes.
     pub log: Log,
+    /// The folder for campaign files while they are scrubbed; the store's own if not given. The
+    /// files have no names, and are gone when the server ends.
+    pub spool: Option<PathBuf>,
 }
 
 impl Settings {
     /// The usual bounds and rules, and no log.
     pub fn new(address: SocketAddr) -> Settings {
         let log: Log = Arc::new(|_: &str| {});
-        Settings { address, policy: Policy::default(), limits: Limits::default(), log }
+        Settings { address, policy: Policy::default(), limits: Limits::default(), log, spool: None }
     }
 }
 
@@ -102,6 +111,9 @@ pub enum ServeError {
     /// The keys can't be read.
     #[error(transparent)]
     Keys(#[from] KeyError),
+    /// The campaigns can't be read.
+    #[error(transparent)]
+    Campaigns(#[from] CampaignError),
     /// There is no key, and others than this machine could ask.
     #[error(
         "the store has no key, so that only loopback addresses such as 127.0.0.1 may be served, \
@@ -176,6 +188,9 @@ pub(crate) struct App {
     downloads: Arc<Semaphore>,
     /// For large bodies.
     room: Arc<Semaphore>,
+    scrubs: ScrubJobs,
+    campaign_file: CampaignFile,
+    campaigns: Campaigns,
 }
 
 impl Server {
@@ -203,7 +218,9 @@ impl Server {
         if !keys.is_needed() && !address.ip().to_canonical().is_loopback() {
             return Err(ServeError::Open { address });
         }
+        let campaign_file = CampaignFile::open(disk.clone())?;
         let writer = Writer::open_on(disk.clone())?;
+        let spool = settings.spool.clone().unwrap_or_else(|| disk.path_of(""));
         let view = Reader::open_on(disk)?;
         let listen = |source| ServeError::Listen { address, source };
         let listener = TcpListener::bind(address).map_err(listen)?;
@@ -234,6 +251,9 @@ impl Server {
             questions_waiting: AtomicUsize::new(0),
             downloads: Arc::new(Semaphore::new(limits.downloads)),
             room: body::room(&limits),
+            scrubs: ScrubJobs::new(spool, &limits),
+            campaigns: campaign_file.watched(),
+            campaign_file,
             limits,
         });
         let stop = watch::Sender::new(false);
@@ -269,6 +289,7 @@ impl Server {
                     let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
                     let router = routes::router(app.clone());
                     let (limits, open) = (app.limits.clone(), app.open.clone());
+                    tokio::spawn(sweep(app.clone()));
                     connections::serve(listener, router, limits, open, stop.subscribe()).await;
                     Ok(())
                 });
@@ -277,8 +298,18 @@ impl Server {
                 served
             });
         drop(sending);
+        app.scrubs.end();
         drop(threads);
         served
+    }
+}
+
+/// Lets go what was kept long enough, for as long as the server runs.
+async fn sweep(app: Arc<App>) {
+    const PAUSE: Duration = Duration::from_secs(30);
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        app.scrubs.sweep(Instant::now());
     }
 }
 

@@ -80,12 +80,16 @@ kinds! {
     NotFound = NOT_FOUND, "There is nothing here";
     MethodNotAllowed = METHOD_NOT_ALLOWED, "The method is not for this";
     TooSlow = REQUEST_TIMEOUT, "The request came too slowly";
+    NotFinished = CONFLICT, "The job has not ended";
+    Removed = GONE, "The job was removed";
     InProgress = CONFLICT, "The same request is being answered";
     TooLarge = PAYLOAD_TOO_LARGE, "The request is too large";
     UriTooLong = URI_TOO_LONG, "The address is too long";
+    NotPlain = UNSUPPORTED_MEDIA_TYPE, "The body is not the file itself";
     NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not JSON";
     NotForm = UNSUPPORTED_MEDIA_TYPE, "The body is no form";
     Invalid = UNPROCESSABLE_ENTITY, "The request is not as described";
+    TooManySuppressed = UNPROCESSABLE_ENTITY, "More rows would be suppressed than allowed";
     KeyReused = UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
     TooManyRequests = TOO_MANY_REQUESTS, "Too many requests";
     Internal = INTERNAL_SERVER_ERROR, "The server failed";
@@ -93,6 +97,7 @@ kinds! {
     StoreUnavailable = SERVICE_UNAVAILABLE, "The store gives no answer";
     Unreadable = SERVICE_UNAVAILABLE, "Not all of it could be read";
     Stale = SERVICE_UNAVAILABLE, "An outside list is too old";
+    DiskFull = INSUFFICIENT_STORAGE, "There is no room for it";
 }
 
 impl Problem {

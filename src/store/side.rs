@@ -8,14 +8,14 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::layout::SideNames;
 use super::{Manifest, StoreError};
-use crate::disk::{Disk, DiskError, read_all};
+use crate::disk::{Disk, DiskError, DiskFile, read_all};
 
 /// What a side file holds.
 pub(crate) trait SideList: Serialize + DeserializeOwned {
@@ -132,6 +132,14 @@ impl<T: SideList> SideFile<T> {
         Ok(answer)
     }
 
+    fn open_file(&self) -> Result<Option<Box<dyn DiskFile>>, DiskError> {
+        match self.disk.open(T::NAMES.file) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn write(&self, list: &T) -> Result<(), DiskError> {
         let (disk, names) = (&*self.disk, T::NAMES);
         let mut bytes = serde_json::to_vec_pretty(list).expect("a list is JSON");
@@ -142,5 +150,47 @@ impl<T: SideList> SideFile<T> {
         file.sync()?;
         disk.rename(names.next, names.file)?;
         disk.sync_directory()
+    }
+}
+
+/// A list that is looked at often: it is read again only when another one has taken its place.
+pub(crate) struct Watched<T> {
+    file: SideFile<T>,
+    known: Mutex<Option<Known<T>>>,
+}
+
+struct Known<T> {
+    file: Box<dyn DiskFile>,
+    list: Arc<T>,
+}
+
+impl<T: SideList> fmt::Debug for Watched<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Watched({})", T::NAMES.file)
+    }
+}
+
+impl<T: SideList> Watched<T> {
+    pub(crate) fn new(file: SideFile<T>) -> Watched<T> {
+        Watched { file, known: Mutex::new(None) }
+    }
+
+    /// The list as it stands now.
+    pub(crate) fn read(&self) -> Result<Arc<T>, SideError> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &*known
+            && known.file.is_in_place()?
+        {
+            return Ok(known.list.clone());
+        }
+        *known = None;
+        let Some(file) = self.file.open_file()? else { return Ok(Arc::new(T::empty())) };
+        // What is read is what the open file holds, even if another one takes its place now.
+        let length = file.len()?.min(T::BYTES_MAX);
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let read = file.read_at(&mut bytes, 0)?;
+        let list = Arc::new(self.file.parse(Some(&bytes[..read]))?);
+        *known = Some(Known { file, list: list.clone() });
+        Ok(list)
     }
 }

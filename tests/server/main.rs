@@ -5,6 +5,7 @@
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `capturing`: replies, and confirmations through an endpoint.
+//! - `scrubbing`: campaign files, uploaded.
 
 #![cfg(feature = "server")]
 
@@ -14,3 +15,4 @@ mod bounds;
 mod capturing;
 mod harness;
 mod recording;
+mod scrubbing;

@@ -1,4 +1,6 @@
 //! `export`: the events or opt-outs of a range, to a file.
+//!
+//! A spreadsheet is written as it comes, a set when all keys are known: 8 bytes of memory each.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -8,6 +10,7 @@ use optout::event::Event;
 use optout::exchange::{EventWriter, ExportFormat};
 use optout::query::{self, Filter};
 use optout::scrub::output::{OutputFile, publish};
+use optout::snapshot::write_sorted;
 use optout::store::{Clock, Reader};
 use optout::time::TimeRange;
 
@@ -22,6 +25,7 @@ pub(crate) fn run(path: &Path, args: &Export, output: &Output) -> anyhow::Result
     let mut filter = filter(&args.range)?;
     let reader = open_reader(path, output)?;
     filter.up_to = Some(reader.sequence());
+    let Format::Events(format) = format else { return set(path, &reader, args, &filter, output) };
     let (written, forgotten) = if args.output.as_os_str() == "-" {
         write(&reader, args, &filter, format, "standard output", output.stdout())?.1
     } else {
@@ -68,7 +72,59 @@ fn write<W: Write>(
     Ok((writer.finish().with_context(refused)?, (written, forgotten)))
 }
 
-fn format(args: &Export, output: &Output) -> Result<ExportFormat, UsageError> {
+/// Writes the keys of everybody who is opted out in the range as a set.
+fn set(
+    store: &Path,
+    reader: &Reader,
+    args: &Export,
+    filter: &Filter,
+    output: &Output,
+) -> anyhow::Result<Exit> {
+    if args.view != View::State || args.mask {
+        let how = "a set has no events and no digits to hide: say --view state, without --mask";
+        return Err(UsageError(how.to_owned()).into());
+    }
+    let (mut keys, mut without) = (Vec::new(), 0_u64);
+    query::states(reader, filter, |event: Event| {
+        let key = event.key.filter(|key| key.id_sequence().is_none());
+        without += u64::from(key.is_none());
+        keys.extend(key);
+        Ok::<bool, anyhow::Error>(true)
+    })?;
+    keys.sort_unstable();
+    keys.dedup();
+    let all = || keys.iter().copied();
+    if args.output.as_os_str() == "-" {
+        write_sorted(&mut output.stdout(), all).context("standard output can't be written")?;
+    } else {
+        refuse_inside_store(store, &args.output)?;
+        let mut file = OutputFile::create(&args.output, args.force)?;
+        let refused = || format!("{} can't be written", args.output.display());
+        write_sorted(&mut file, all).with_context(refused)?;
+        publish(vec![file])?;
+    }
+    if without > 0 {
+        output.warn(format!(
+            "{} people are left out: they are known by an id alone, and a set holds numbers",
+            grouped(without)
+        ));
+    }
+    let count = grouped(keys.len() as u64);
+    output.say(format!("{count} keys, up to sequence {}", reader.sequence()));
+    Ok(Exit::Done)
+}
+
+const FORMATS: &str = "csv, ndjson, xlsx or roaring";
+
+/// What is written.
+#[derive(Clone, Copy, Debug)]
+enum Format {
+    Events(ExportFormat),
+    /// The keys alone.
+    Roaring,
+}
+
+fn format(args: &Export, output: &Output) -> Result<Format, UsageError> {
     let by_name = args.output.extension().and_then(|it| it.to_str()).map(str::to_lowercase);
     let default = if output.is_json() { "ndjson" } else { "csv" };
     let name = match (&args.format, by_name) {
@@ -77,16 +133,23 @@ fn format(args: &Export, output: &Output) -> Result<ExportFormat, UsageError> {
         (None, None) => default.to_owned(),
     };
     match name.as_str() {
-        "csv" => Ok(ExportFormat::Csv),
-        "ndjson" | "jsonl" => Ok(ExportFormat::Ndjson),
-        "parquet" | "xlsx" | "roaring" => Err(UsageError(format!(
-            "export to {name} is not supported by this release: use --format csv or ndjson"
+        "csv" => Ok(Format::Events(ExportFormat::Csv)),
+        "ndjson" | "jsonl" => Ok(Format::Events(ExportFormat::Ndjson)),
+        #[cfg(feature = "xlsx")]
+        "xlsx" => Ok(Format::Events(ExportFormat::Xlsx)),
+        "roaring" => Ok(Format::Roaring),
+        #[cfg(not(feature = "xlsx"))]
+        "xlsx" => Err(UsageError(
+            "this build writes no spreadsheets: use --format csv, ndjson or roaring".to_owned(),
+        )),
+        "parquet" => Err(UsageError(format!(
+            "export to {name} is not supported by this release: use --format {FORMATS}"
         ))),
         other if args.format.is_some() => {
-            Err(UsageError(format!("\"{other}\" is not a format: use csv or ndjson")))
+            Err(UsageError(format!("\"{other}\" is not a format: use {FORMATS}")))
         }
         other => Err(UsageError(format!(
-            "the name ends in \".{other}\", which names no format: say --format csv or ndjson"
+            "the name ends in \".{other}\", which names no format: say --format {FORMATS}"
         ))),
     }
 }

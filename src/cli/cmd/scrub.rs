@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use optout::query::{Judge, basis_of, message_of};
 use optout::scrub::output::{OutputFile, check_paths, publish};
-use optout::scrub::{self, Progress, Receipt, Report, ReportOptions, Scrubber, Sink, Sinks};
+use optout::scrub::{
+    self, MaxSuppressed, Progress, Receipt, Report, ReportOptions, Scrubber, Sink, Sinks,
+    TooManySuppressed,
+};
 use optout::store::{Moment, Reader};
 use optout::time::Timestamp;
 use serde::Serialize;
@@ -39,7 +42,7 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
     warn_of_unknown_names(&reader, &args.context, output)?;
     let now = at.unwrap_or_else(Timestamp::now);
     let judge = judge(&reader, &args.context, args.stale, now, output)?;
-    let limit = args.max_suppressed.as_deref().map(Limit::parse).transpose()?;
+    let limit = args.max_suppressed.as_deref().map(limit).transpose()?;
     let plan = Plan::new(path, args, output)?;
     let cancel = cancel_flag()?;
     let mut outputs = plan.create(args)?;
@@ -66,7 +69,7 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
     }
     let total = sum(&reports);
     if let Some(limit) = limit {
-        limit.check(&total)?;
+        limit.check(&total).map_err(too_many)?;
     }
     let report = ReportJson::new(&args.files, &reports, &total);
     outputs.finish(&report, &receipts)?;
@@ -74,45 +77,15 @@ pub(crate) fn run(path: &Path, args: &Scrub, output: &Output) -> anyhow::Result<
     Ok(Exit::Done)
 }
 
-/// The most rows that may be suppressed.
-#[derive(Clone, Copy)]
-enum Limit {
-    Percent(f64),
-    Rows(u64),
+fn limit(text: &str) -> Result<MaxSuppressed, UsageError> {
+    text.parse().map_err(|error| UsageError(format!("\"{text}\" is no limit: {error}")))
 }
 
-impl Limit {
-    fn parse(text: &str) -> Result<Limit, UsageError> {
-        let parsed = match text.strip_suffix('%') {
-            Some(percent) => {
-                percent.parse().ok().filter(|it| (0.0..=100.0).contains(it)).map(Limit::Percent)
-            }
-            None => text.parse().ok().map(Limit::Rows),
-        };
-        parsed.ok_or_else(|| {
-            UsageError(format!(
-                "\"{text}\" is no limit: write a percentage such as 20%, or a count"
-            ))
-        })
-    }
-
-    /// Called before any output gets its name.
-    fn check(self, total: &Report) -> anyhow::Result<()> {
-        let exceeds = match self {
-            Limit::Percent(percent) => {
-                total.suppressed as f64 * 100.0 > percent * total.rows as f64
-            }
-            Limit::Rows(rows) => total.suppressed > rows,
-        };
-        if exceeds {
-            let (suppressed, rows) = (grouped(total.suppressed), grouped(total.rows));
-            let how = format!(
-                "{suppressed} of {rows} rows would be suppressed, more than --max-suppressed allows: nothing was written"
-            );
-            return Err(Refusal(how).into());
-        }
-        Ok(())
-    }
+fn too_many(error: TooManySuppressed) -> Refusal {
+    let (suppressed, rows) = (grouped(error.suppressed), grouped(error.rows));
+    Refusal(format!(
+        "{suppressed} of {rows} rows would be suppressed, more than --max-suppressed allows: nothing was written"
+    ))
 }
 
 fn scrubber<'a>(

@@ -11,10 +11,12 @@ use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 use super::App;
+use super::campaign::{AskedMessage, campaign_of};
 use crate::event::Category;
 use crate::number::{Address, Region};
 use crate::policy::{Context, Scope};
 use crate::query::{Checker, Judge, JudgeError, Stale, Verdict};
+use crate::server::CampaignMode;
 use crate::server::body::{AtMost, Text, from_json, json_bytes, json_of};
 use crate::server::problem::{Kind, Problem};
 use crate::store::Reader;
@@ -41,6 +43,9 @@ pub(super) struct Question<'a> {
     sender: Option<String>,
     /// The brand behind the sender.
     brand: Option<String>,
+    /// The campaign of which it is: its category and scope count where none are given here, and
+    /// its mode.
+    campaign: Option<String>,
 }
 
 /// The verdicts, in the order of the recipients.
@@ -50,6 +55,13 @@ pub(super) struct Verdicts {
     sequence: u64,
     /// How many may be messaged.
     allowed: usize,
+    /// The campaign that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign: Option<String>,
+    /// The mode of the campaign: on, report (the verdicts say what on would do), or off (nobody
+    /// was asked, every recipient with a number is allowed).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
     verdicts: Vec<VerdictView>,
 }
 
@@ -132,29 +144,52 @@ pub(super) async fn check(State(app): State<Arc<App>>, headers: HeaderMap, body:
 fn verdicts(app: &App, reader: &Reader, bytes: &Bytes) -> Result<Bytes, Problem> {
     let question: Question<'_> = from_json(bytes)?;
     let region = region(question.region.as_deref())?;
-    let (channel, sender) = (question.channel.as_deref(), question.sender.as_deref());
-    let context =
-        context(question.category.as_deref(), channel, sender, question.brand.as_deref())?;
-    let judge = judge(app, reader, context, Stale::Refuse)?;
+    let campaign = campaign_of(app, question.campaign.as_deref())?;
+    let mode = campaign.as_ref().map(|campaign| campaign.mode);
+    let is_off = mode == Some(CampaignMode::Off);
+    let asked = AskedMessage {
+        category: question.category.as_deref(),
+        channel: question.channel.as_deref(),
+        sender: question.sender.as_deref(),
+        brand: question.brand.as_deref(),
+    };
+    let stale = if is_off { Stale::Accept } else { Stale::Refuse };
+    let judge = judge(app, reader, asked.context(campaign.as_ref())?, stale)?;
     let checker = Checker::new(judge, region);
     let verdicts = checker.verdicts(&question.recipients.0);
-    let verdicts = verdicts.map_err(|error| app.unanswered(&error))?;
+    let mut verdicts = verdicts.map_err(|error| app.unanswered(&error))?;
+    if is_off {
+        verdicts.iter_mut().for_each(not_asked);
+    }
     let allowed = verdicts.iter().filter(|verdict| verdict.is_allowed()).count();
     let verdicts = verdicts.into_iter().map(VerdictView::from).collect();
-    let answer = Verdicts { sequence: reader.sequence(), allowed, verdicts };
+    let answer = Verdicts {
+        sequence: reader.sequence(),
+        allowed,
+        campaign: question.campaign,
+        mode: mode.map(CampaignMode::as_str),
+        verdicts,
+    };
     let written = serde_json::to_vec(&answer).map(Bytes::from);
     written.map_err(|_| Problem::new(Kind::Internal, "the answer could not be written"))
 }
 
+/// The campaign has said that nobody is to be asked.
+fn not_asked(verdict: &mut Verdict) {
+    if let Verdict::Suppressed { address, .. } | Verdict::Exempt { address, .. } = verdict {
+        *verdict = Verdict::Allowed(address.clone());
+    }
+}
+
 /// A region by its name; none if not given.
-pub(super) fn region(text: Option<&str>) -> Result<Option<Region>, Problem> {
+pub(in crate::server) fn region(text: Option<&str>) -> Result<Option<Region>, Problem> {
     let text = text.filter(|text| !text.is_empty());
     let region = text.map(Region::parse).transpose();
     region.map_err(|error| Problem::field("region", error.to_string()))
 }
 
 /// The message that is meant.
-pub(super) fn context(
+pub(in crate::server) fn context(
     category: Option<&str>,
     channel: Option<&str>,
     sender: Option<&str>,
@@ -169,7 +204,7 @@ pub(super) fn context(
 }
 
 /// Rules on a message by the server's policy.
-pub(super) fn judge<'a>(
+pub(in crate::server) fn judge<'a>(
     app: &App,
     reader: &'a Reader,
     context: Context,

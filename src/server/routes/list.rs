@@ -4,16 +4,13 @@
 //! is recorded meanwhile; memory does not grow with what is asked for.
 
 use std::io::{self, Write};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use http_body::Frame;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use utoipa::{IntoParams, ToSchema};
@@ -26,7 +23,7 @@ use crate::exchange::{EventWriter, ExportFormat};
 use crate::number::{Address, Number};
 use crate::policy::Scope;
 use crate::query::{self, Filter};
-use crate::server::body::{from_query, json};
+use crate::server::body::{Streamed, from_query, json};
 use crate::server::problem::{Kind, Problem};
 use crate::store::{Clock, Reader, StoreError};
 use crate::time::{TimeRange, Timestamp, Zone};
@@ -106,7 +103,7 @@ question! {
 question! {
     /// Which events are meant, and how they are written.
     Exported {
-        /// csv (if not given) or ndjson.
+        /// csv (if not given), ndjson or xlsx.
         format: Option<String>,
         /// Whether numbers show their first and last digits only.
         mask: Option<bool>,
@@ -147,7 +144,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, uri: Uri) -> Response {
     get, path = "/v1/optouts/export", tag = "list", security(("key" = ["export"])),
     params(Exported),
     responses(
-        (status = 200, content((String = "text/csv"), (String = "application/x-ndjson")), description = "The events, oldest first. A download that is cut short has failed"),
+        (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"), (String = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")), description = "The events, oldest first. A download that is cut short has failed"),
         (status = "default", body = Problem, content_type = "application/problem+json", description = "A refusal")
     )
 )]
@@ -340,7 +337,9 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
     let (format, kind, name) = match exported.format.as_deref().unwrap_or("csv") {
         "csv" => (ExportFormat::Csv, "text/csv; charset=utf-8", "optouts.csv"),
         "ndjson" => (ExportFormat::Ndjson, "application/x-ndjson", "optouts.ndjson"),
-        _ => return Err(Problem::field("format", "use csv or ndjson")),
+        #[cfg(feature = "xlsx")]
+        "xlsx" => (ExportFormat::Xlsx, SPREADSHEET, "optouts.xlsx"),
+        _ => return Err(Problem::field("format", "use csv, ndjson or xlsx")),
     };
     let mut wanted = exported.wanted()?;
     let mask = exported.mask.unwrap_or(false);
@@ -366,8 +365,11 @@ fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
         (header::CONTENT_TYPE, kind.to_owned()),
         (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\"")),
     ];
-    Ok((headers, Body::new(Streamed(receiver))).into_response())
+    Ok((headers, Body::new(Streamed::new(receiver))).into_response())
 }
+
+#[cfg(feature = "xlsx")]
+const SPREADSHEET: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
 
 /// Bytes that are handed on at once.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -433,21 +435,6 @@ impl Write for Chunks {
         let next = Vec::with_capacity(CHUNK_BYTES + (CHUNK_BYTES >> 3));
         let chunk = Bytes::from(std::mem::replace(&mut self.chunk, next));
         self.sender.blocking_send(Ok(chunk)).map_err(|_| io::ErrorKind::BrokenPipe.into())
-    }
-}
-
-/// A body that comes as it is written.
-struct Streamed(mpsc::Receiver<io::Result<Bytes>>);
-
-impl http_body::Body for Streamed {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        self.0.poll_recv(context).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
     }
 }
 

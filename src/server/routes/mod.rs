@@ -3,12 +3,15 @@
 //! A route and its description are registered as one, so that `/openapi.json` lists exactly what
 //! there is. Leaves to others: who asks (`guard`).
 
+mod campaign;
 mod check;
 mod event;
 mod list;
 mod messages;
 mod number;
+mod recheck;
 mod record;
+mod scrub;
 mod sent;
 mod service;
 mod stats;
@@ -29,6 +32,8 @@ use super::App;
 use super::guard::{Counted, guard, require};
 use super::keys::KeyScope;
 use super::problem::{Kind, Problem};
+
+pub(super) use check::judge;
 
 #[derive(OpenApi)]
 #[openapi(
@@ -85,12 +90,20 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .routes(routes!(webhooks::generic));
     let resubscribe = of().routes(routes!(record::resubscribe));
     let lookup = of().routes(routes!(number::number));
-    let check = of().routes(routes!(check::check));
+    let check = of()
+        .routes(routes!(check::check))
+        .routes(routes!(scrub::begin, scrub::list))
+        .routes(routes!(scrub::show, scrub::remove))
+        .routes(routes!(scrub::output))
+        .routes(routes!(recheck::recheck))
+        .routes(routes!(campaign::list))
+        .routes(routes!(campaign::show));
     let export = of()
         .routes(routes!(list::list))
         .routes(routes!(list::export))
         .routes(routes!(stats::stats));
     let admin = of().routes(routes!(service::metrics));
+    let change = of().routes(routes!(campaign::put, campaign::remove));
     let anybody = of().routes(routes!(service::openapi));
     let (router, document) = OpenApiRouter::with_openapi(Description::openapi())
         .merge(open)
@@ -100,6 +113,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .merge(scoped(lookup, Some(KeyScope::Check), Counted::Lookup))
         .merge(scoped(check, Some(KeyScope::Check), Counted::Request))
         .merge(scoped(export, Some(KeyScope::Export), Counted::Request))
+        .merge(scoped(change, Some(KeyScope::Admin), Counted::Request))
         .merge(scoped(admin, Some(KeyScope::Admin), Counted::Not))
         .merge(scoped(anybody, None, Counted::Not))
         .split_for_parts();
