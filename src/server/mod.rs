@@ -15,6 +15,7 @@
 
 mod body;
 mod connections;
+mod console;
 mod guard;
 mod idempotency;
 mod keys;
@@ -159,6 +160,7 @@ pub(crate) struct App {
     downloads: Arc<Semaphore>,
     /// For large bodies.
     room: Arc<Semaphore>,
+    sessions: console::Sessions,
 }
 
 impl Server {
@@ -208,6 +210,7 @@ impl Server {
             questions_waiting: AtomicUsize::new(0),
             downloads: Arc::new(Semaphore::new(limits.downloads)),
             room: body::room(&limits),
+            sessions: console::Sessions::new()?,
             limits,
         });
         let stop = watch::Sender::new(false);

@@ -4,11 +4,13 @@
 //! - `asking`: lists, downloads, one person, many recipients, counts.
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
+//! - `console`: the pages.
 
 #![cfg(feature = "server")]
 
 mod access;
 mod asking;
 mod bounds;
+mod console;
 mod harness;
 mod recording;

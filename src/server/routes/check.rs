@@ -147,14 +147,14 @@ fn verdicts(app: &App, reader: &Reader, bytes: &Bytes) -> Result<Bytes, Problem>
 }
 
 /// A region by its name; none if not given.
-pub(super) fn region(text: Option<&str>) -> Result<Option<Region>, Problem> {
+pub(in crate::server) fn region(text: Option<&str>) -> Result<Option<Region>, Problem> {
     let text = text.filter(|text| !text.is_empty());
     let region = text.map(Region::parse).transpose();
     region.map_err(|error| Problem::field("region", error.to_string()))
 }
 
 /// The message that is meant.
-pub(super) fn context(
+pub(in crate::server) fn context(
     category: Option<&str>,
     channel: Option<&str>,
     sender: Option<&str>,
@@ -169,7 +169,7 @@ pub(super) fn context(
 }
 
 /// Rules on a message by the server's policy.
-pub(super) fn judge<'a>(
+pub(in crate::server) fn judge<'a>(
     app: &App,
     reader: &'a Reader,
     context: Context,

@@ -3,11 +3,11 @@
 //! A route and its description are registered as one, so that `/openapi.json` lists exactly what
 //! there is. Leaves to others: who asks (`guard`).
 
-mod check;
+pub(super) mod check;
 mod event;
-mod list;
-mod number;
-mod record;
+pub(super) mod list;
+pub(super) mod number;
+pub(super) mod record;
 mod service;
 mod stats;
 
@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::console;
 use super::guard::{Counted, guard, require};
 use super::keys::KeyScope;
 use super::problem::{Kind, Problem};
@@ -51,7 +52,7 @@ impl Modify for Keys {
 
 /// The document that describes the routes.
 #[derive(Clone)]
-struct Document(Arc<str>);
+pub(super) struct Document(pub(super) Arc<str>);
 
 /// Every route.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -86,6 +87,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .split_for_parts();
     let document = Document(document.to_json().unwrap_or_default().into());
     router
+        .merge(console::router(&app))
         .fallback(nothing)
         .method_not_allowed_fallback(not_for_this)
         .layer(axum::Extension(document))
