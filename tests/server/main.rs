@@ -6,6 +6,7 @@
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `capturing`: replies, and confirmations through an endpoint.
 //! - `scrubbing`: campaign files, uploaded.
+//! - `console`: the pages.
 
 #![cfg(feature = "server")]
 
@@ -13,6 +14,7 @@ mod access;
 mod asking;
 mod bounds;
 mod capturing;
+mod console;
 mod harness;
 mod recording;
 mod scrubbing;

@@ -315,12 +315,9 @@ impl App {
     /// same address are not locked out.
     fn unsigned(&self, peer: Option<Extension<Peer>>, what: &'static str) -> Problem {
         self.metrics.webhooks.unsigned();
-        match peer.map(|Extension(peer)| self.count_failure(peer.0)) {
-            Some(Err(seconds)) => {
-                let what = "too many requests without a valid signature came from this address";
-                Problem::new(Kind::TooManyRequests, what).retry_after(seconds)
-            }
-            _ => Problem::new(Kind::Unsigned, what),
+        match self.count_failure(peer.map(|Extension(peer)| peer.0)) {
+            Err(problem) => problem,
+            Ok(()) => Problem::new(Kind::Unsigned, what),
         }
     }
 
