@@ -428,7 +428,7 @@ impl Job {
             false => it.to_owned(),
         };
         // A service that sends by several numbers is named elsewhere than a number.
-        let (field, from) = match from.starts_with("MG") && !from.contains(|c: char| c == '+') {
+        let (field, from) = match from.starts_with("MG") && !from.contains('+') {
             true => ("MessagingServiceSid", from.to_owned()),
             false => ("From", address(from)),
         };
