@@ -324,4 +324,24 @@ mod tests {
         let other = Incoming { message_id: "é\0".repeat(4001), ..long };
         assert_ne!(by(None, &other).details.unwrap().message_id, details.message_id);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_provider_brings_a_stop_can_be_recorded(
+            sender in ".{0,300}", id in ".{1,600}", campaign in ".{0,600}", channel in "\\PC{0,9}",
+            (is_known, capture, opt_in_lifts, holds_likely) in proptest::prelude::any::<(bool, bool, bool, bool)>(),
+        ) {
+            let campaign = Some(campaign);
+            let it = Incoming { sender, message_id: id, campaign, channel, ..text("STOP") };
+            let settings = SenderSettings { capture, opt_in_lifts, holds_likely, ..shop() };
+            let decision = by(Some(&settings).filter(|_| is_known), &it);
+            let details = decision.details.unwrap();
+            proptest::prop_assert_eq!(details.action, Action::OptOut);
+            proptest::prop_assert_eq!(decision.confirmation.is_some(), is_known && capture);
+            proptest::prop_assert!(Scope::new(&details.channel, &details.sender, &details.brand).is_ok());
+            for text in [&details.message_id, &details.campaign, &details.note, &details.word] {
+                proptest::prop_assert!(text.len() < crate::store::TEXT_BYTES_MAX && !text.contains('\0'));
+            }
+        }
+    }
 }

@@ -428,7 +428,7 @@ impl Job {
             false => it.to_owned(),
         };
         // A service that sends by several numbers is named elsewhere than a number.
-        let (field, from) = match from.starts_with("MG") && !from.contains(|c: char| c == '+') {
+        let (field, from) = match from.starts_with("MG") && !from.contains('+') {
             true => ("MessagingServiceSid", from.to_owned()),
             false => ("From", address(from)),
         };
@@ -472,9 +472,12 @@ fn was_not_sent(error: &ureq::Error) -> bool {
     }
 }
 
-/// The signature of Standard Webhooks over id, moment and body.
+/// The signature of Standard Webhooks over id, moment and body. What stands behind `whsec_` in a
+/// secret is Base64.
 fn signature(secret: &str, id: &str, seconds: i64, body: &[u8]) -> Option<String> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).ok()?;
+    let decoded = secret.strip_prefix("whsec_").and_then(|text| BASE64.decode(text).ok());
+    let key = decoded.as_deref().unwrap_or(secret.as_bytes());
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).ok()?;
     mac.update(format!("{id}.{seconds}.").as_bytes());
     mac.update(body);
     Some(format!("v1,{}", BASE64.encode(mac.finalize().into_bytes())))
@@ -556,6 +559,8 @@ mod tests {
         // By `printf 'msg_1.1700000000.{"a":1}' | openssl dgst -sha256 -hmac 'a-good-secret' -binary | base64`.
         let signed = signature("a-good-secret", "msg_1", 1_700_000_000, b"{\"a\":1}").unwrap();
         assert_eq!(signed, "v1,VmnlSUcNn8iVJ3hAMAH6mA3nOZWJ1SI5vtK45AmyTS8=");
+        let encoded = signature("whsec_YS1nb29kLXNlY3JldA==", "msg_1", 1_700_000_000, b"{\"a\":1}");
+        assert_eq!(encoded.as_ref(), Some(&signed));
         assert_eq!(form_encoded("+52 ñ&a=b~"), "%2B52+%C3%B1%26a%3Db%7E");
     }
 }

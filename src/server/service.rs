@@ -18,6 +18,7 @@ use super::keys::{KeyFile, KeyRing};
 use super::limits::Limits;
 use super::senders::{CaptureFile, Senders};
 use super::views::Views;
+use crate::intent::Detector;
 use crate::store::{NewEvent, Reader, Receipt, WriteError, Writer};
 use crate::time::Timestamp;
 
@@ -210,6 +211,8 @@ impl Service {
 
     /// Looks for other processes' events and for changed lists until the service is closed.
     fn look(&self, mut captures: Seen) {
+        // So that the first reply does not wait until it is built.
+        Detector::built_in();
         // What the server began with may have changed since.
         let mut known = None;
         let mut keys_in = POLLS_PER_KEYS;

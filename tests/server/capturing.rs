@@ -343,6 +343,26 @@ fn graph_gets_one_message_an_opt_out() {
 }
 
 #[test]
+fn many_deliveries_at_the_same_time_are_confirmed_once() {
+    let endpoint = Endpoint::new(&[]);
+    let (_place, served) = serve(graph(&endpoint));
+    let added: usize = std::thread::scope(|scope| {
+        let post = |at: usize| {
+            // The same message, and others of the same person.
+            let mut client = served.client();
+            let body = message(&format!("wamid.{}", at % 4), "BAJA");
+            usize::from(first(&client.post("/v1/messages", &body).is(200))["outcome"] == "added")
+        };
+        let posts: Vec<_> = (0..16).map(|at| scope.spawn(move || post(at))).collect();
+        posts.into_iter().map(|it| it.join().unwrap()).sum()
+    });
+    assert_eq!(added, 1);
+    endpoint.next();
+    waits_for(&mut served.client(), "optout_confirmations_total{result=\"sent\"} 1");
+    endpoint.is_quiet();
+}
+
+#[test]
 fn twilio_gets_a_form() {
     let endpoint = Endpoint::new(&[]);
     let token = Secret::new(SECRET);

@@ -10,8 +10,8 @@ use std::ops::Range;
 use super::Finding;
 use super::fold::{Folded, Word, is_invisible};
 use super::words::{
-    DOTS, ENDS, MONEY, MONEY_SIGNS, NAMED, OFFERS, PERSUASIONS, SITES, SPELLED_SITES, STAY, TURNS,
-    is_among,
+    CALLS, DOTS, ENDS, MONEY, MONEY_SIGNS, NAMED, OFFERS, PERSUASIONS, SITES, SPELLED_SITES, STAY,
+    TURNS, is_among,
 };
 
 /// Characters of a message elsewhere than in SMS: the bound of a WhatsApp text with a template.
@@ -175,6 +175,9 @@ fn is_link(run: &[char]) -> bool {
 }
 
 fn offers(folded: &Folded, words: &[Word], findings: &mut Vec<Finding>) {
+    let says = |sentence: usize, list: &[&str]| {
+        words.iter().any(|word| word.sentence == sentence && is_among(&word.text, list))
+    };
     let mut ends_in = None;
     for word in words {
         if is_among(&word.text, ENDS) {
@@ -183,21 +186,46 @@ fn offers(folded: &Folded, words: &[Word], findings: &mut Vec<Finding>) {
         if is_among(&word.text, TURNS) {
             ends_in = None;
         }
-        let is_named = is_among(&word.text, NAMED) && ends_in != Some(word.sentence);
+        // "No more offers", "offers are stopped": what ends is named, unless the sentence turns.
+        let is_ended = ends_in == Some(word.sentence)
+            || (says(word.sentence, ENDS) && !says(word.sentence, TURNS));
+        let is_named = is_among(&word.text, NAMED) && !is_ended;
         if is_named || is_among(&word.text, OFFERS) {
             let what = format!("\"{}\" speaks of an offer", word.text);
             let mend = match is_named {
-                true => "leave it out, or say in the same sentence first that they end",
+                true => "leave it out, or say in the same sentence that they end",
                 false => "leave it out: a confirmation advertises nothing",
             };
-            findings.push(Finding::refusal(
-                "offer",
-                what,
-                folded.place(word.letters.clone()),
-                mend,
-            ));
+            let at = folded.place(word.letters.clone());
+            findings.push(Finding::refusal("offer", what, at, mend));
         }
     }
+    for (phrase, at) in phrases(folded, words, CALLS) {
+        let what = format!("\"{phrase}\" calls to buy");
+        let mend = "leave it out: a confirmation advertises nothing";
+        findings.push(Finding::refusal("offer", what, at, mend));
+    }
+}
+
+/// The phrases of a list that words hold, with their places.
+fn phrases<'a>(folded: &Folded, words: &[Word], list: &[&'a str]) -> Vec<(&'a str, Range<usize>)> {
+    let mut line = String::new();
+    let mut starts = Vec::new();
+    for word in words {
+        line.push(' ');
+        starts.push(line.len());
+        line.push_str(&word.text);
+    }
+    let place = |at: usize, length: usize| {
+        let first = starts.partition_point(|&it| it < at);
+        let last = starts.partition_point(|&it| it < at + length).max(first + 1) - 1;
+        folded.place(words[first].letters.start..words[last].letters.end)
+    };
+    let found = list.iter().filter_map(|&phrase| {
+        let at = line.find(&format!(" {phrase}"))?;
+        Some((phrase, place(at + 1, phrase.len())))
+    });
+    found.collect()
 }
 
 fn prices(folded: &Folded, words: &[Word], findings: &mut Vec<Finding>) {
@@ -237,24 +265,9 @@ fn prices(folded: &Folded, words: &[Word], findings: &mut Vec<Finding>) {
 
 fn persuasion(folded: &Folded, words: &[Word], findings: &mut Vec<Finding>) {
     let mend = "leave it out: the person has decided";
-    let mut line = String::new();
-    let mut starts = Vec::new();
-    for word in words {
-        line.push(' ');
-        starts.push(line.len());
-        line.push_str(&word.text);
-    }
-    let place = |at: usize, length: usize| {
-        let first = starts.partition_point(|&it| it < at);
-        let last = starts.partition_point(|&it| it < at + length).max(first + 1) - 1;
-        folded.place(words[first].letters.start..words[last].letters.end)
-    };
-    for phrase in PERSUASIONS {
-        if let Some(at) = line.find(&format!(" {phrase}")) {
-            let what = format!("\"{phrase}\" holds somebody back");
-            let at = place(at + 1, phrase.len());
-            findings.push(Finding::refusal("persuasion", what, at, mend));
-        }
+    for (phrase, at) in phrases(folded, words, PERSUASIONS) {
+        let what = format!("\"{phrase}\" holds somebody back");
+        findings.push(Finding::refusal("persuasion", what, at, mend));
     }
     let asks = |sentence: usize| {
         let last = words.iter().rfind(|word| word.sentence == sentence);
@@ -300,6 +313,12 @@ mod tests {
             "Fatto. Non riceverai più messaggi da Acme S.A. de C.V.",
             "Anda berhasil berhenti berlangganan. Tidak ada pesan lagi.",
             "You get no more messages. Questions? Call 555 0100.",
+            "You have successfully been unsubscribed. You will not receive any more messages from this \
+             number. Reply START to resubscribe.",
+            "Best Buy: promotional messages are now off. Didn't mean to? Reply START.",
+            "You still get order updates but no more promotions from The Body Shop.",
+            "Promociones canceladas. Seguirás recibiendo avisos de tu compra.",
+            "Vous êtes désinscrit. Plus aucun message promotionnel ne vous sera envoyé.",
         ] {
             assert_eq!(confirmation(text, "whatsapp"), [], "{text}");
         }
@@ -350,6 +369,7 @@ mod tests {
             "No more messages. It costs $5.",
             "No more messages. Solo 99 pesos.",
             "No more messages. 2x1.",
+            "No more messages. Buy now!",
             "No more messages. Ｄｉｓｃｏｕｎｔ!",
             "No more messages, 10€ for you",
             "no more: R$ 10",

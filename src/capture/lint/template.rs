@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Finding;
 use super::fold::{Folded, Word};
-use super::words::{LEAVING, REPLIES, is_among};
+use super::words::{ENDS, LEAVING, REPLIES, is_among};
 use crate::event::Category;
 use crate::intent::{Detector, Intent, Message};
 
@@ -206,12 +206,22 @@ fn lines(text: &str, detector: &Detector) -> Lines {
         let asks = words.iter().any(|word| is_among(&word.text, REPLIES));
         let speaks = words.iter().any(|word| is_among(&word.text, LEAVING));
         lines.speaks |= speaks;
-        if !asks {
-            continue;
-        }
         let (Some(first), Some(last)) = (words.first(), words.last()) else { continue };
         let whole = folded.place(first.letters.start..last.letters.end);
         for candidate in candidates(text, &folded, &words) {
+            // "STOP to end" asks for the reply by standing first.
+            let leads = || {
+                let behind = words
+                    .iter()
+                    .filter(|it| folded.place(it.letters.clone()).start >= candidate.end);
+                let ends = |it: &&Word| {
+                    is_among(&it.text, LEAVING) || is_among(&it.text, ENDS) || it.text == "end"
+                };
+                candidate.start == whole.start && behind.copied().any(|it| ends(&it))
+            };
+            if !asks && !leads() {
+                continue;
+            }
             let word = text.get(candidate.clone()).unwrap_or_default();
             let read = detector.read(word);
             if read.intent == Intent::OptOut && read.rule == "lone_word" {
@@ -280,6 +290,8 @@ mod tests {
             ("de", "Antworten Sie STOP, um nichts mehr zu erhalten"),
             ("it", "Rispondi STOP per non ricevere più messaggi"),
             ("id", "Balas BERHENTI untuk berhenti berlangganan"),
+            ("en", "STOP to end"),
+            ("en", "Msg rates may apply. Txt STOP to cancel"),
         ] {
             assert_eq!(rules(&with_footer(language, footer)), [""; 0], "{footer}");
         }
@@ -304,7 +316,13 @@ mod tests {
         assert_eq!(&own.footer[findings[0].at.clone()], "PURPLE");
         let taught = Detector::built_in().with("lone.opt_out\tpurple").unwrap();
         assert_eq!(template(&own, &taught, &[]), []);
-        for footer in ["", "Terms apply", "To unsubscribe visit our page", "Reply YES for more"] {
+        for footer in [
+            "",
+            "Terms apply",
+            "To unsubscribe visit our page",
+            "Reply YES for more",
+            "STOP paying too much",
+        ] {
             assert_eq!(rules(&with_footer("en", footer)), ["way_out"], "{footer}");
         }
     }

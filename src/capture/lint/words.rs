@@ -19,8 +19,6 @@ pub(super) const OFFERS: &[&str] = &[
     "bonus*",
     "clearance",
     "bargain*",
-    "shop",
-    "buy",
     // es
     "descuento*",
     "cupon*",
@@ -31,7 +29,6 @@ pub(super) const OFFERS: &[&str] = &[
     "regalamos",
     "premio*",
     "sorteo*",
-    "compra",
     "compre",
     "aprovecha*",
     "liquidacion*",
@@ -41,12 +38,9 @@ pub(super) const OFFERS: &[&str] = &[
     "cupons",
     "brinde*",
     "sorteio*",
-    "presente",
-    "presentes",
     "compre",
     "aproveit*",
     "liquidac*",
-    "frete",
     // fr
     "remise*",
     "reduction*",
@@ -67,13 +61,32 @@ pub(super) const OFFERS: &[&str] = &[
     // it
     "sconto",
     "sconti",
-    "buono",
     "regalo",
-    "premi",
-    "compra",
     "acquista",
     "saldi",
     "approfitta*",
+];
+
+/// Calls to buy.
+pub(super) const CALLS: &[&str] = &[
+    "shop now",
+    "buy now",
+    "order now",
+    "visit our",
+    "visit us",
+    "check out our",
+    "compra ahora",
+    "compra ya",
+    "compra aqui",
+    "compre agora",
+    "compre ja",
+    "visita nuestra",
+    "visite nossa",
+    "visita il nostro",
+    "acquista ora",
+    "jetzt kaufen",
+    "jetzt bestellen",
+    "commandez",
 ];
 
 /// Words that an offer and its end share: "no more offers" names what ends.
@@ -109,6 +122,7 @@ pub(super) const ENDS: &[&str] = &[
     "removed",
     "cancel*",
     "ended",
+    "off",
     // es
     "nunca",
     "ni",
@@ -312,6 +326,7 @@ pub(super) const DOTS: &[&str] = &["dot", "punto", "ponto", "point", "punkt"];
 pub(super) const REPLIES: &[&str] = &[
     "reply",
     "text",
+    "txt",
     "send",
     "write",
     "type",
