@@ -6,6 +6,7 @@
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `capturing`: replies, and confirmations through an endpoint.
 //! - `scrubbing`: campaign files, uploaded.
+//! - `webhooks`: what providers sign and post.
 
 #![cfg(feature = "server")]
 
@@ -16,3 +17,4 @@ mod capturing;
 mod harness;
 mod recording;
 mod scrubbing;
+mod webhooks;
