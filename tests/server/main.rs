@@ -6,6 +6,7 @@
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `capturing`: replies, and confirmations through an endpoint.
 //! - `scrubbing`: campaign files, uploaded.
+//! - `handbook`: the steps of `docs/integration.md`.
 //! - `webhooks`: what providers sign and post.
 
 #![cfg(feature = "server")]
@@ -14,6 +15,8 @@ mod access;
 mod asking;
 mod bounds;
 mod capturing;
+#[cfg(feature = "cli")]
+mod handbook;
 mod harness;
 mod recording;
 mod scrubbing;
