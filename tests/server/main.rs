@@ -7,6 +7,8 @@
 //! - `capturing`: replies, and confirmations through an endpoint.
 //! - `scrubbing`: campaign files, uploaded.
 //! - `console`: the pages.
+//! - `handbook`: the steps of `docs/integration.md`.
+//! - `webhooks`: what providers sign and post.
 
 #![cfg(feature = "server")]
 
@@ -15,6 +17,9 @@ mod asking;
 mod bounds;
 mod capturing;
 mod console;
+#[cfg(feature = "cli")]
+mod handbook;
 mod harness;
 mod recording;
 mod scrubbing;
+mod webhooks;
