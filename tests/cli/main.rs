@@ -11,9 +11,12 @@
 //! - `past`: scrub, check and why as of a moment, diff.
 //! - `rechecks`: receipts, and what has changed since.
 //! - `answers`: export, stats, normalize, detect, completions, man.
+//! - `campaigns`: how campaigns treat those who opted out.
 //! - `faults`: full disks, closed pipes, files that change.
 
 mod answers;
+#[cfg(feature = "server")]
+mod campaigns;
 mod erasures;
 mod faults;
 mod harness;

@@ -5,12 +5,16 @@
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `scrubbing`: campaign files, uploaded.
+//! - `rechecking`: scrubbed lists, before they are handed on.
+//! - `campaigns`: how each treats those who opted out.
 
 #![cfg(feature = "server")]
 
 mod access;
 mod asking;
 mod bounds;
+mod campaigns;
 mod harness;
+mod rechecking;
 mod recording;
 mod scrubbing;
