@@ -183,6 +183,9 @@ pub(crate) struct Serve {
     /// Rules of your own instead of the built-in ones
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+    /// The folder for campaign files while they are scrubbed; the store's own if not given
+    #[arg(long, value_name = "DIR")]
+    pub(crate) spool: Option<PathBuf>,
 }
 
 /// What to do with keys.

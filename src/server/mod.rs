@@ -283,7 +283,9 @@ impl Server {
         let Server { listener, address, app, sending, threads, stop } = self;
         let served = runtime::Builder::new_multi_thread()
             .enable_all()
-            .max_blocking_threads(app.limits.questions + app.limits.downloads + 4)
+            .max_blocking_threads(
+                app.limits.questions + app.limits.downloads + 2 * app.limits.scrubs + 4,
+            )
             .build()
             .map_err(ServeError::Threads)
             .and_then(|runtime| {

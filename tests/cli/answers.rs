@@ -1,5 +1,6 @@
 //! export, stats, normalize, detect, completions, man.
 
+use optout::number::{Folding, Number, fold};
 use serde_json::{Value, json};
 
 use crate::harness::{Place, repository, run};
@@ -97,15 +98,55 @@ fn the_state_is_who_is_opted_out_at_the_end_of_the_range() {
 #[test]
 fn unsupported_formats_are_refused() {
     let place = place();
-    for format in ["parquet", "xlsx", "roaring"] {
-        let words = [format, "not supported by this release"];
-        place.run(&["export", "--format", format]).fails(2, &words);
-        place.run(&["export", "-o", &format!("all.{format}")]).fails(2, &words);
-    }
+    let words = ["parquet", "not supported by this release"];
+    place.run(&["export", "--format", "parquet"]).fails(2, &words);
+    place.run(&["export", "-o", "all.parquet"]).fails(2, &words);
+    // A set holds no events.
+    place.run(&["export", "-o", "all.roaring"]).fails(2, &["--view state"]);
+    place.run(&["export", "-o", "all.roaring", "--view", "state", "--mask"]).fails(2, &["--mask"]);
     place.run(&["export", "--format", "yaml"]).fails(2, &["\"yaml\" is not a format"]);
     place.run(&["export", "-o", "all.txt"]).fails(2, &["\".txt\"", "--format"]);
     place.run(&["export", "-o", "all.txt", "--format", "csv"]).exits(0);
     assert_eq!(place.names(), ["all.txt"]);
+}
+
+#[test]
+fn a_set_holds_the_keys_that_the_state_shows() {
+    let place = place();
+    let args = ["export", "--view", "state", "-o", "all.roaring"];
+    let args = [&args[..], &["--to", "2026-04-09", "--clock", "occurred"]].concat();
+    place.run(&args).exits(0);
+    let set = roaring::RoaringTreemap::deserialize_from(&*place.read("all.roaring")).unwrap();
+    let args = ["export", "--view", "state", "--format", "ndjson"];
+    let args = [&args[..], &["--to", "2026-04-09", "--clock", "occurred"]].concat();
+    let lines = place.run(&args);
+    let keys: Vec<u64> = lines
+        .exits(0)
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|line| line["number"].as_str().unwrap()[1..].parse().unwrap())
+        .map(|number| fold(Number::from_e164(number).unwrap(), Folding::default()).get())
+        .collect();
+    assert_eq!(keys.len(), 3);
+    assert_eq!(set.len(), 3);
+    for key in keys {
+        assert!(set.contains(key), "{key}");
+    }
+}
+
+#[test]
+#[cfg(feature = "xlsx")]
+fn a_spreadsheet_is_written_by_the_name_of_its_file() {
+    let place = place();
+    place.run(&["export", "-o", "all.xlsx"]).exits(0);
+    let csv = place.run(&["export"]);
+    let bytes = place.read("all.xlsx");
+    let mut book = zip::ZipArchive::new(std::io::Cursor::new(bytes)).unwrap();
+    let mut sheet = String::new();
+    let mut part = book.by_name("xl/worksheets/sheet1.xml").unwrap();
+    std::io::Read::read_to_string(&mut part, &mut sheet).unwrap();
+    assert_eq!(sheet.matches("<row ").count(), csv.exits(0).lines().count());
+    assert_eq!(place.names(), ["all.xlsx"]);
 }
 
 #[test]

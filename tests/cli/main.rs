@@ -12,9 +12,12 @@
 //! - `rechecks`: receipts, and what has changed since.
 //! - `answers`: export, stats, normalize, detect, completions, man.
 //! - `capturing`: settings of senders, linters.
+//! - `campaigns`: how campaigns treat those who opted out.
 //! - `faults`: full disks, closed pipes, files that change.
 
 mod answers;
+#[cfg(feature = "server")]
+mod campaigns;
 #[cfg(feature = "server")]
 mod capturing;
 mod erasures;

@@ -116,7 +116,7 @@ fn nonsense_is_refused() {
         client.get(&format!("/v1/optouts?{query}")).refuses(422);
     }
     for path in [
-        "/v1/optouts/export?format=xlsx",
+        "/v1/optouts/export?format=parquet",
         "/v1/optouts/export?cursor=1",
         "/v1/optouts/export?from=2026-02-01&to=2026-01-01",
         "/v1/stats?by=colour",
@@ -229,6 +229,27 @@ fn counts_add_up() {
     }
 }
 
+#[test]
+#[cfg(feature = "xlsx")]
+fn a_spreadsheet_holds_what_is_listed() {
+    let place = Place::new();
+    let served = place.serve();
+    let mut client = served.client();
+    record(&mut client, FIRST, 3, &json!({"note": "=1+1", "source": "button"}));
+    record(&mut client, FIRST + 9, 2, &json!({"source": "keyword"}));
+    let answer = client.get("/v1/optouts/export?format=xlsx&source=button");
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("content-type").unwrap().ends_with("spreadsheetml.sheet"));
+    let mut book = zip::ZipArchive::new(std::io::Cursor::new(answer.body)).unwrap();
+    let mut sheet = String::new();
+    let mut part = book.by_name("xl/worksheets/sheet1.xml").unwrap();
+    std::io::Read::read_to_string(&mut part, &mut sheet).unwrap();
+    assert_eq!(sheet.matches("<row ").count(), 4);
+    // The number, and how it was written.
+    assert_eq!(sheet.matches(">+52551000000").count(), 2 * 3);
+    assert_eq!(sheet.matches(">=1+1</t>").count(), 3);
+}
+
 fn document(served: &Served) -> Value {
     served.client().get("/openapi.json").is(200)
 }
@@ -284,7 +305,8 @@ fn run_example(client: &mut Client, line: &str, document: &Value) {
             _ => words.push(part.to_owned()),
         }
     }
-    let (mut headers, mut body, mut path) = (Vec::new(), String::new(), String::new());
+    let (mut headers, mut method) = (Vec::new(), None);
+    let (mut body, mut path) = (String::new(), String::new());
     let mut words = words.into_iter().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -294,15 +316,23 @@ fn run_example(client: &mut Client, line: &str, document: &Value) {
                 headers.push((name.to_owned(), value.to_owned()));
             }
             "-d" => body = words.next().unwrap(),
+            "--data-binary" => {
+                words.next();
+                body = "phone,name\n+525587654321,Luis\n".to_owned();
+            }
+            "-X" => method = words.next(),
             "-o" => drop(words.next()),
             word if word.starts_with('-') => {}
             word => path = word.split_once(":8080").unwrap().1.to_owned(),
         }
     }
-    let method = if body.is_empty() { "GET" } else { "POST" };
-    let known = path.split('?').next().unwrap();
-    let is_number = known.starts_with("/v1/numbers/");
-    let known = if is_number { "/v1/numbers/{number}" } else { known };
+    let usual = if body.is_empty() { "GET" } else { "POST" };
+    let method = method.as_deref().unwrap_or(usual);
+    let asked = path.split('?').next().unwrap();
+    let patterns =
+        [("/v1/numbers/", "/v1/numbers/{number}"), ("/v1/campaigns/", "/v1/campaigns/{id}")];
+    let known = patterns.iter().find(|(start, _)| asked.starts_with(start));
+    let known = known.map_or(asked, |(_, pattern)| *pattern);
     let described = document["paths"][known].get(method.to_lowercase());
     assert!(described.is_some(), "{line}");
     let headers: Vec<_> = headers
@@ -311,5 +341,5 @@ fn run_example(client: &mut Client, line: &str, document: &Value) {
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .collect();
     let answer = client.ask(method, &path, &headers, body.as_bytes());
-    assert_eq!(answer.status, 200, "{line}\n{}", answer.text());
+    assert!((200..300).contains(&answer.status), "{line}\n{}", answer.text());
 }

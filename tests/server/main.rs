@@ -9,17 +9,21 @@
 //! - `console`: the pages.
 //! - `handbook`: the steps of `docs/integration.md`.
 //! - `webhooks`: what providers sign and post.
+//! - `rechecking`: scrubbed lists, before they are handed on.
+//! - `campaigns`: how each treats those who opted out.
 
 #![cfg(feature = "server")]
 
 mod access;
 mod asking;
 mod bounds;
+mod campaigns;
 mod capturing;
 mod console;
 #[cfg(feature = "cli")]
 mod handbook;
 mod harness;
+mod rechecking;
 mod recording;
 mod scrubbing;
 mod webhooks;

@@ -18,6 +18,7 @@ use crate::output::Output;
 pub(crate) fn run(path: &Path, args: &Serve, output: &Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::new(args.listen);
     settings.policy = policy_of(args.policy.as_deref())?;
+    settings.spool.clone_from(&args.spool);
     let log = *output;
     settings.log = Arc::new(move |line: &str| log.say(line));
     let server = Server::bind(path, settings)?;

@@ -334,8 +334,10 @@ fn refused(app: &App, job: &Job, error: &ScrubError) -> Problem {
         app.log(format_args!("scrub {}: {error}", job.id));
         Problem::new(Kind::Internal, "the scrub failed: nothing of it may be used")
     };
+    if job.cancel.load(Ordering::Relaxed) {
+        return Problem::new(Kind::Removed, "it was removed before its end");
+    }
     match error {
-        ScrubError::Cancelled => Problem::new(Kind::Removed, "it was removed before its end"),
         ScrubError::Table { source: TableError::Read { source, .. }, .. } => match source.kind() {
             io::ErrorKind::TimedOut => Problem::new(Kind::TooSlow, "the list came too slowly"),
             _ => Problem::new(Kind::Malformed, "the list could not be read to its end"),
