@@ -71,6 +71,11 @@ impl Timestamp {
         self.to_jiff().to_zoned(zone.0.clone()).date()
     }
 
+    /// The calendar date and the time of day of this moment in `zone`.
+    pub fn datetime_in(self, zone: &Zone) -> DateTime {
+        self.to_jiff().to_zoned(zone.0.clone()).datetime()
+    }
+
     fn to_jiff(self) -> jiff::Timestamp {
         // The range of `Timestamp` lies inside that of jiff, so the fallback is never taken.
         jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH)

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 
 use super::App;
 use super::connections::Peer;
-use super::keys::KeyScope;
+use super::keys::{KeyInfo, KeyScope};
 use super::limits::network_of;
 use super::problem::{Kind, Problem};
 use crate::time::Timestamp;
@@ -35,6 +35,20 @@ pub(super) struct Access {
 }
 
 impl Access {
+    /// Whoever has a key.
+    pub(super) fn of(key: &KeyInfo) -> Access {
+        let operator = match key.name.is_empty() {
+            true => format!("key {}", key.id),
+            false => format!("key {} ({})", key.id, key.name),
+        };
+        Access { id: key.id.as_str().into(), operator, scopes: Some(key.scopes.clone()) }
+    }
+
+    /// Whoever asks while there are no keys.
+    pub(super) fn without_keys() -> Access {
+        Access { id: "local".into(), operator: "server without keys".to_owned(), scopes: None }
+    }
+
     pub(super) fn opens(&self, scope: KeyScope) -> bool {
         self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
     }
@@ -181,20 +195,14 @@ impl App {
                             127.0.0.1 or [::1]: make a key with `optout key create`";
                 return Err(Problem::new(Kind::Unauthorized, what));
             }
-            let (id, operator) = ("local".into(), "server without keys".to_owned());
-            return Ok(Access { id, operator, scopes: None });
+            return Ok(Access::without_keys());
         }
         let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
         let one = values.next().filter(|_| values.next().is_none());
         let text = one.and_then(|value| value.to_str().ok()).and_then(bearer);
         let key = text.and_then(|text| keys.find(text, Timestamp::now()));
         if let Some(key) = key {
-            let operator = match key.name.is_empty() {
-                true => format!("key {}", key.id),
-                false => format!("key {} ({})", key.id, key.name),
-            };
-            let scopes = Some(key.scopes.clone());
-            return Ok(Access { id: key.id.as_str().into(), operator, scopes });
+            return Ok(Access::of(key));
         }
         // Only wrong keys count, so that a peer who has a right one is not locked out by others.
         if let Some(Err(seconds)) = peer.map(|peer| self.count_failure(peer)) {
@@ -213,7 +221,7 @@ impl App {
         self.failures.take(&network_of(peer), Instant::now())
     }
 
-    fn check(
+    pub(super) fn check(
         &self,
         access: &Access,
         scope: Option<KeyScope>,
@@ -237,7 +245,7 @@ impl App {
 }
 
 /// Whether every name by which the server is called means this machine.
-fn is_for_this_machine(request: &Request) -> bool {
+pub(super) fn is_for_this_machine(request: &Request) -> bool {
     let is_local = |authority: &Authority| {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         host.eq_ignore_ascii_case("localhost")

@@ -289,6 +289,11 @@ impl KeyRing {
         self.is_needed
     }
 
+    /// The live key of an id.
+    pub(super) fn by_id(&self, id: &str, now: Timestamp) -> Option<&KeyInfo> {
+        self.keys.iter().find(|key| key.id == id && key.is_live(now))
+    }
+
     /// The live key behind a text. All digests are looked at, each wholly.
     pub(super) fn find(&self, text: &str, now: Timestamp) -> Option<&KeyInfo> {
         if !is_well_formed(text) {
@@ -311,7 +316,7 @@ fn draw() -> Result<String, KeyError> {
     Ok(body + &check)
 }
 
-fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
+pub(super) fn random(bytes: &mut [u8]) -> Result<(), KeyError> {
     getrandom::fill(bytes).map_err(|error| KeyError::Random(error.to_string()))
 }
 
@@ -335,7 +340,7 @@ fn digest(text: &str) -> [u8; 32] {
 }
 
 /// Letters and digits without those that look alike.
-fn base32(bytes: &[u8]) -> String {
+pub(super) fn base32(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
     let mut text = String::new();
     let (mut held, mut bits) = (0u32, 0);

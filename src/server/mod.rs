@@ -17,6 +17,7 @@ mod body;
 mod campaigns;
 mod capture;
 mod connections;
+mod console;
 mod deliver;
 mod guard;
 mod idempotency;
@@ -191,6 +192,7 @@ pub(crate) struct App {
     scrubs: ScrubJobs,
     campaign_file: CampaignFile,
     campaigns: Campaigns,
+    sessions: console::Sessions,
 }
 
 impl Server {
@@ -254,6 +256,7 @@ impl Server {
             scrubs: ScrubJobs::new(spool, &limits),
             campaigns: campaign_file.watched(),
             campaign_file,
+            sessions: console::Sessions::new()?,
             limits,
         });
         let stop = watch::Sender::new(false);

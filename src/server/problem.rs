@@ -123,6 +123,26 @@ impl Problem {
         Problem::invalid(vec![FieldError { field: field.into(), detail: detail.into() }])
     }
 
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// What is wrong this time, and what to do.
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The fields that are not as described.
+    pub(super) fn errors(&self) -> &[FieldError] {
+        &self.errors
+    }
+
+    /// In how many seconds to ask again.
+    pub(super) fn seconds(&self) -> Option<u64> {
+        self.retry_after
+    }
+
     /// Says when to ask again.
     pub(super) fn retry_after(self, seconds: u64) -> Problem {
         Problem { retry_after: Some(seconds.max(1)), ..self }
@@ -131,7 +151,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();

@@ -183,6 +183,11 @@ impl Service {
         receipts.map_err(Unrecorded::Refused)
     }
 
+    /// The list of keys, for whoever may change it.
+    pub(super) fn key_file(&self) -> &KeyFile {
+        &self.key_file
+    }
+
     /// The store as it is now.
     pub(super) fn view(&self) -> Arc<Reader> {
         self.views.now()

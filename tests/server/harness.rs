@@ -42,6 +42,12 @@ impl Place {
         (text, info.id)
     }
 
+    /// A key with a name, which opens nothing but recording.
+    pub(crate) fn key_named(&self, name: &str) {
+        let new = NewKey { name: name.to_owned(), scopes: vec![KeyScope::Add], expires_at: None };
+        self.keys().create(&new, Timestamp::now()).unwrap();
+    }
+
     pub(crate) fn serve(&self) -> Served {
         self.serve_with(|_| {})
     }

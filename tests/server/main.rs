@@ -5,6 +5,7 @@
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `capturing`: replies, and confirmations through an endpoint.
+//! - `console`: the pages.
 //! - `scrubbing`: campaign files, uploaded.
 
 #![cfg(feature = "server")]
@@ -13,6 +14,7 @@ mod access;
 mod asking;
 mod bounds;
 mod capturing;
+mod console;
 mod harness;
 mod recording;
 mod scrubbing;

@@ -67,10 +67,6 @@ macro_rules! question {
         }
 
         impl $name {
-            fn wanted(&self) -> Result<Wanted, Problem> {
-                wanted(self.parts())
-            }
-
             /// The fields that all have.
             fn parts(&self) -> Parts<'_> {
                 Parts {
@@ -153,8 +149,8 @@ pub(super) async fn export(State(app): State<Arc<App>>, uri: Uri) -> Response {
 }
 
 /// A question, read.
-struct Wanted {
-    filter: Filter,
+pub(in crate::server) struct Wanted {
+    pub(in crate::server) filter: Filter,
     is_state: bool,
     scope: Scope,
     campaign: Option<String>,
@@ -162,7 +158,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn includes(&self, event: &Event) -> bool {
+    pub(in crate::server) fn includes(&self, event: &Event) -> bool {
         let details = &event.details;
         let is_of_campaign = self.campaign.as_ref().is_none_or(|it| *it == details.campaign);
         let is_of_country = || {
@@ -185,7 +181,7 @@ impl Wanted {
         is_of_campaign && is_of_scope() && is_of_country()
     }
 
-    fn visit<E: From<StoreError>>(
+    pub(in crate::server) fn visit<E: From<StoreError>>(
         &self,
         reader: &Reader,
         visit: impl FnMut(Event) -> Result<bool, E>,
@@ -198,21 +194,21 @@ impl Wanted {
 }
 
 /// The parts of a question that lists and downloads share.
-#[derive(Debug)]
-struct Parts<'a> {
-    from: Option<&'a str>,
-    to: Option<&'a str>,
-    tz: Option<&'a str>,
-    clock: Option<&'a str>,
-    view: Option<&'a str>,
-    source: Option<&'a str>,
-    channel: Option<&'a str>,
-    sender: Option<&'a str>,
-    campaign: Option<&'a str>,
-    country: Option<&'a str>,
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::server) struct Parts<'a> {
+    pub(in crate::server) from: Option<&'a str>,
+    pub(in crate::server) to: Option<&'a str>,
+    pub(in crate::server) tz: Option<&'a str>,
+    pub(in crate::server) clock: Option<&'a str>,
+    pub(in crate::server) view: Option<&'a str>,
+    pub(in crate::server) source: Option<&'a str>,
+    pub(in crate::server) channel: Option<&'a str>,
+    pub(in crate::server) sender: Option<&'a str>,
+    pub(in crate::server) campaign: Option<&'a str>,
+    pub(in crate::server) country: Option<&'a str>,
 }
 
-fn wanted(parts: Parts<'_>) -> Result<Wanted, Problem> {
+pub(in crate::server) fn wanted(parts: Parts<'_>) -> Result<Wanted, Problem> {
     let zone = Zone::parse(parts.tz.unwrap_or("UTC"));
     let zone = zone.map_err(|error| Problem::field("tz", error.to_string()))?;
     let is_state = match parts.view.unwrap_or("events") {
@@ -265,19 +261,41 @@ fn page(app: &App, reader: &Reader, listed: &Listed) -> Result<Page, Problem> {
     if !(1..=LIMIT_MAX).contains(&limit) {
         return Err(Problem::field("limit", format!("use 1 to {LIMIT_MAX}")));
     }
-    let mut wanted = listed.wanted()?;
-    let question = question(listed, &reader.manifest().store);
-    let cursor = listed.cursor.as_deref().map(|text| Cursor::read(text, question)).transpose()?;
+    let page = events(app, reader, listed.parts(), limit, listed.cursor.as_deref())?;
+    let items = page.events.into_iter().map(EventView::from).collect();
+    Ok(Page { items, next: page.next, sequence: page.sequence })
+}
+
+/// A page of events, oldest first.
+pub(in crate::server) struct Events {
+    pub(in crate::server) events: Vec<Event>,
+    /// The cursor of the next page.
+    pub(in crate::server) next: Option<String>,
+    /// The newest event that the whole walk knows.
+    pub(in crate::server) sequence: u64,
+}
+
+/// The events of a question behind a cursor.
+pub(in crate::server) fn events(
+    app: &App,
+    reader: &Reader,
+    parts: Parts<'_>,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Events, Problem> {
+    let mut wanted = wanted(parts)?;
+    let question = question(parts, &reader.manifest().store);
+    let cursor = cursor.map(|text| Cursor::read(text, question)).transpose()?;
     let up_to = cursor.map_or(reader.sequence(), |cursor| cursor.up_to);
     if up_to > reader.sequence() {
         return Err(Problem::field("cursor", NO_CURSOR));
     }
     wanted.filter.up_to = Some(up_to);
     wanted.filter.after = cursor.map_or(0, |cursor| cursor.after);
-    let (mut items, mut looked_at, mut last, mut next) = (Vec::new(), 0, 0, None);
+    let (mut events, mut looked_at, mut last, mut next) = (Vec::new(), 0, 0, None);
     let visit = |event: Event| {
         // Addresses that are linked come as the same event: they stay together.
-        let is_full = items.len() >= limit || looked_at >= LOOKED_AT_MAX;
+        let is_full = events.len() >= limit || looked_at >= LOOKED_AT_MAX;
         if is_full && event.sequence != last {
             next = Some(Cursor { up_to, after: last });
             return Ok(false);
@@ -285,20 +303,20 @@ fn page(app: &App, reader: &Reader, listed: &Listed) -> Result<Page, Problem> {
         looked_at += 1;
         last = event.sequence;
         if wanted.includes(&event) {
-            items.push(EventView::from(event));
+            events.push(event);
         }
         Ok::<bool, StoreError>(true)
     };
     wanted.visit(reader, visit).map_err(|error| app.unanswered(&error))?;
     let next = next.map(|cursor| cursor.write(question));
-    Ok(Page { items, next, sequence: up_to })
+    Ok(Events { events, next, sequence: up_to })
 }
 
 const NO_CURSOR: &str = "this is no cursor of this question: begin without one";
 
 /// What the cursors of a question have in common: a cursor of another one would leave events out.
-fn question(listed: &Listed, store: &str) -> u64 {
-    xxh3_64(format!("{store} {:?}", listed.parts()).as_bytes())
+fn question(parts: Parts<'_>, store: &str) -> u64 {
+    xxh3_64(format!("{store} {parts:?}").as_bytes())
 }
 
 /// Where a walk stands.
@@ -334,15 +352,31 @@ impl Cursor {
 
 fn download(app: &Arc<App>, uri: &Uri) -> Result<Response, Problem> {
     let exported: Exported = from_query(uri)?;
-    let (format, kind, name) = match exported.format.as_deref().unwrap_or("csv") {
-        "csv" => (ExportFormat::Csv, "text/csv; charset=utf-8", "optouts.csv"),
-        "ndjson" => (ExportFormat::Ndjson, "application/x-ndjson", "optouts.ndjson"),
+    let format = format(exported.format.as_deref().unwrap_or("csv"))?;
+    stream(app, wanted(exported.parts())?, format, exported.mask.unwrap_or(false))
+}
+
+/// How a download is written, of what kind it is and what it is called.
+pub(in crate::server) type Format = (ExportFormat, &'static str, &'static str);
+
+/// The way in which a download is written, by its name.
+pub(in crate::server) fn format(word: &str) -> Result<Format, Problem> {
+    match word {
+        "csv" => Ok((ExportFormat::Csv, "text/csv; charset=utf-8", "optouts.csv")),
+        "ndjson" => Ok((ExportFormat::Ndjson, "application/x-ndjson", "optouts.ndjson")),
         #[cfg(feature = "xlsx")]
-        "xlsx" => (ExportFormat::Xlsx, SPREADSHEET, "optouts.xlsx"),
-        _ => return Err(Problem::field("format", "use csv, ndjson or xlsx")),
-    };
-    let mut wanted = exported.wanted()?;
-    let mask = exported.mask.unwrap_or(false);
+        "xlsx" => Ok((ExportFormat::Xlsx, SPREADSHEET, "optouts.xlsx")),
+        _ => Err(Problem::field("format", "use csv, ndjson or xlsx")),
+    }
+}
+
+/// Writes the events of a question to the client as he takes them.
+pub(in crate::server) fn stream(
+    app: &Arc<App>,
+    mut wanted: Wanted,
+    (format, kind, name): Format,
+    mask: bool,
+) -> Result<Response, Problem> {
     let place = app.downloads.clone().try_acquire_owned();
     let place = place
         .map_err(|_| Problem::new(Kind::Overloaded, "too many downloads at once").retry_after(5))?;

@@ -4,14 +4,14 @@
 //! there is. Leaves to others: who asks (`guard`).
 
 mod campaign;
-mod check;
+pub(super) mod check;
 mod event;
-mod list;
+pub(super) mod list;
 mod messages;
-mod number;
+pub(super) mod number;
 mod recheck;
-mod record;
-mod scrub;
+pub(super) mod record;
+pub(super) mod scrub;
 mod sent;
 mod service;
 mod stats;
@@ -29,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::App;
+use super::console;
 use super::guard::{Counted, guard, require};
 use super::keys::KeyScope;
 use super::problem::{Kind, Problem};
@@ -67,7 +68,7 @@ impl Modify for Keys {
 
 /// The document that describes the routes.
 #[derive(Clone)]
-struct Document(Arc<str>);
+pub(super) struct Document(pub(super) Arc<str>);
 
 /// Every route.
 pub(super) fn router(app: Arc<App>) -> Router {
@@ -119,6 +120,7 @@ pub(super) fn router(app: Arc<App>) -> Router {
         .split_for_parts();
     let document = Document(document.to_json().unwrap_or_default().into());
     router
+        .merge(console::router(&app))
         .fallback(nothing)
         .method_not_allowed_fallback(not_for_this)
         .layer(axum::Extension(document))

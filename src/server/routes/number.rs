@@ -117,7 +117,7 @@ fn standing(app: &App, now: &Reader, number: &str, asked: &Asked) -> Result<Stan
 }
 
 /// Whom the question is about. An id that no event is about has the key of nobody.
-fn whom(
+pub(in crate::server) fn whom(
     reader: &Reader,
     number: &[u8],
     numbers: &NumberReader,

@@ -320,6 +320,13 @@ async fn record(
 
 /// Records what could be read, and writes the answer.
 async fn commit(app: &App, read: Vec<Read>, urgency: Urgency) -> Result<Bytes, Problem> {
+    let answer = recorded(app, read, urgency).await?;
+    let written = serde_json::to_vec(&answer).map(Bytes::from);
+    written.map_err(|_| Problem::new(Kind::Internal, "it is recorded; the answer failed"))
+}
+
+/// Records what could be read.
+async fn recorded(app: &App, read: Vec<Read>, urgency: Urgency) -> Result<Recorded, Problem> {
     let mut answer = Recorded::default();
     let mut events = Vec::new();
     for (index, item) in read.into_iter().enumerate() {
@@ -349,8 +356,63 @@ async fn commit(app: &App, read: Vec<Read>, urgency: Urgency) -> Result<Bytes, P
             _ => answer.recorded += 1,
         }
     }
-    let written = serde_json::to_vec(&answer).map(Bytes::from);
-    written.map_err(|_| Problem::new(Kind::Internal, "it is recorded; the answer failed"))
+    Ok(answer)
+}
+
+/// What a person records by hand.
+#[derive(Default)]
+pub(in crate::server) struct ByHand {
+    pub(in crate::server) number: String,
+    pub(in crate::server) region: String,
+    pub(in crate::server) channel: String,
+    pub(in crate::server) sender: String,
+    pub(in crate::server) campaign: String,
+    pub(in crate::server) tier: String,
+    pub(in crate::server) note: String,
+    /// The same id twice is one event.
+    pub(in crate::server) message_id: String,
+    /// Of a resubscribe the reason, and whether it overrides.
+    pub(in crate::server) lift: Option<(String, bool)>,
+}
+
+/// Records what a person entered: the positions of the events, each with what became of it.
+pub(in crate::server) async fn by_hand(
+    app: &App,
+    operator: String,
+    entry: ByHand,
+) -> Result<Vec<(u64, &'static str)>, Problem> {
+    let given = |text: String| Some(text).filter(|text| !text.is_empty());
+    let (action, urgency) = match entry.lift {
+        None => (Action::OptOut, Urgency::OptOut),
+        Some(_) => (Action::Resubscribe, Urgency::Other),
+    };
+    let common = Common {
+        number: entry.number,
+        region: given(entry.region),
+        occurred_at: None,
+        source: Some(Source::Agent.as_str().to_owned()),
+        tier: given(entry.tier),
+        texts: [
+            ("channel", given(entry.channel)),
+            ("sender", given(entry.sender)),
+            ("brand", None),
+            ("word", None),
+            ("campaign", given(entry.campaign)),
+            ("template", None),
+            ("message_id", given(entry.message_id)),
+            ("note", given(entry.note)),
+        ],
+    };
+    let reading = Reading { action, operator, request: None, now: Timestamp::now() };
+    let folding = app.service.view().folding();
+    let numbers = |region| NumberReader::new(region, folding);
+    let read = reading.read(0, Wanted { common, lift: entry.lift }, &numbers);
+    if let Some(error) = read.errors.first() {
+        return Err(Problem::field(error.field.clone(), error.detail.clone()));
+    }
+    let recorded = recorded(app, vec![read], urgency).await?;
+    let items = recorded.items.into_iter();
+    Ok(items.filter_map(|item| Some((item.sequence?, item.outcome))).collect())
 }
 
 fn all_invalid(answer: Recorded) -> Problem {
