@@ -87,7 +87,7 @@ struct Confirmation {
 struct SenderPage {
     f: Frame,
     t: &'static Texts,
-    is_new: bool,
+    is_refused: bool,
     is_saved: bool,
     settings: SenderSettings,
     buttons: String,
@@ -228,16 +228,14 @@ pub(super) async fn sender(visit: Visit) -> Answer {
     let (sender, channel) = (visit.fields.get("sender"), visit.fields.get("channel"));
     let senders = list(&visit).await?;
     let found = senders.into_iter().find(|it| it.sender == sender && it.channel == channel);
-    let is_new = found.is_none();
     let settings = found.unwrap_or_else(|| SenderSettings::new(sender, channel));
-    Ok(edited(&visit, StatusCode::OK, settings, is_new, vec![]))
+    Ok(edited(&visit, StatusCode::OK, settings, vec![]))
 }
 
 fn edited(
     visit: &Visit,
     status: StatusCode,
     settings: SenderSettings,
-    is_new: bool,
     errors: Vec<SettingsError>,
 ) -> axum::response::Response {
     let languages: BTreeSet<&str> = LANGUAGES
@@ -264,7 +262,7 @@ fn edited(
     let page = SenderPage {
         f: visit.frame(visit.t.capture, "/console/capture"),
         t: visit.t,
-        is_new,
+        is_refused: !errors.is_empty(),
         is_saved: visit.fields.get("done") == "saved",
         confirmations: languages.into_iter().map(confirmation).collect(),
         errors: others.map(|it| (it.field.clone(), it.what.clone())).collect(),
@@ -283,7 +281,6 @@ pub(super) async fn save(visit: Visit, request: Request) -> Answer {
     let fresh = SenderSettings::new(fields.get("sender"), fields.get("channel"));
     let is_same = |it: &SenderSettings| it.sender == fresh.sender && it.channel == fresh.channel;
     let before = senders.into_iter().find(is_same);
-    let is_new = before.is_none();
     let mut settings = before.unwrap_or(fresh);
     fill(&mut settings, &fields);
     let service = visit.app.service.clone();
@@ -300,7 +297,7 @@ pub(super) async fn save(visit: Visit, request: Request) -> Answer {
             Ok(see(&format!("/console/capture/sender?{}", form::query(query.into_iter()))))
         }
         Err(CaptureError::Settings(errors)) => {
-            Ok(edited(&visit, StatusCode::UNPROCESSABLE_ENTITY, settings, is_new, errors))
+            Ok(edited(&visit, StatusCode::UNPROCESSABLE_ENTITY, settings, errors))
         }
         Err(error @ CaptureError::List(_)) => Err(unread(&visit, &error)),
         Err(error) => Err(Problem::field("sender", error.to_string()).into()),

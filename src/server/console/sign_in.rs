@@ -67,7 +67,10 @@ pub(super) async fn enter(visit: Visit, request: Request) -> Answer {
     }
     let keys = visit.app.service.keys();
     let Some(key) = keys.find(fields.get("key"), Timestamp::now()) else {
-        visit.app.count_failure(visit.peer)?;
+        if let Some(Err(seconds)) = visit.peer.map(|peer| visit.app.count_failure(peer)) {
+            let what = "too many wrong keys came from this address";
+            return Err(Problem::new(Kind::TooManyRequests, what).retry_after(seconds).into());
+        }
         visit.app.log(format_args!("console: nobody signed in, the key is not valid"));
         return Ok(shown(&visit, StatusCode::UNAUTHORIZED, Some(visit.t.wrong_key), next));
     };
