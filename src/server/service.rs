@@ -189,6 +189,11 @@ impl Service {
         &self.key_file
     }
 
+    /// The settings of senders, for whoever may change them.
+    pub(super) fn capture_file(&self) -> &CaptureFile {
+        &self.capture_file
+    }
+
     /// The store as it is now.
     pub(super) fn view(&self) -> Arc<Reader> {
         self.views.now()

@@ -346,10 +346,14 @@ fn a_download_holds_what_the_filter_shows_and_whole_numbers_are_logged() {
     let answer = browser.send("/console/audience/download", &whole);
     assert!(answer.text().contains("525512345678"));
     assert!(served.log().contains("console: download with whole numbers key="));
-    for format in ["ndjson"] {
-        let question = [("range", "all"), ("format", format)];
-        let answer = browser.send("/console/audience/download", &question);
-        assert_eq!((answer.status, answer.text().lines().count()), (200, 2));
+    let lines =
+        browser.send("/console/audience/download", &[("range", "all"), ("format", "ndjson")]);
+    assert_eq!((lines.status, lines.text().lines().count()), (200, 2));
+    #[cfg(feature = "xlsx")]
+    {
+        let sheet =
+            browser.send("/console/audience/download", &[("range", "all"), ("format", "xlsx")]);
+        assert!(sheet.status == 200 && sheet.body.starts_with(b"PK"));
     }
     is_page(&browser.send("/console/audience/download", &[("format", "exe")]), 422);
 }
@@ -470,7 +474,7 @@ fn keys_are_made_shown_once_and_revoked() {
 #[test]
 fn no_text_of_anybodys_becomes_markup() {
     let (place, served, key) = place_with_key();
-    let long = "<b>".repeat(1300);
+    let long = "<i>".repeat(1300);
     place.key_named(HOSTILE);
     record(
         &served,
@@ -502,7 +506,7 @@ fn no_text_of_anybodys_becomes_markup() {
     pages.push(("next".to_owned(), nobody.get(&format!("/console/audience?{hostile}"))));
     for (path, answer) in pages {
         let page = answer.text();
-        for markup in ["<script>", "<img", "<b>", "onerror=alert(1)>"] {
+        for markup in ["<script>", "<img", "<i>", "onerror=alert(1)>"] {
             assert!(!page.contains(markup), "{path} {markup}");
         }
         // Nothing of ours either that the policy would refuse.
@@ -593,7 +597,12 @@ fn pages_lead_through_all_events_and_a_range_is_kept() {
     }
     assert_eq!((rows, pages), (100, 2));
     // The zone is remembered.
-    assert!(browser.get("/console/audience").text().contains("value=\"America/Mexico_City\""));
+    assert!(
+        browser
+            .get("/console/audience")
+            .text()
+            .contains("list=\"zones\" value=\"America/Mexico_City\"")
+    );
 }
 
 #[test]
@@ -646,5 +655,123 @@ fn the_description_of_the_routes_is_shown_whole() {
     }
     for word in ["Idempotency-Key", "occurred_at", "application/problem+json"] {
         assert!(page.contains(word), "{word}");
+    }
+}
+
+/// A form with a file, as a browser sends it.
+fn with_file(fields: &[(&str, &str)], file: &str) -> String {
+    let mut body = String::new();
+    for (name, value) in fields {
+        body += &format!(
+            "--limit\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n"
+        );
+    }
+    body += "--limit\r\nContent-Disposition: form-data; name=\"file\"; filename=\"list.csv\"\r\n";
+    body + "Content-Type: text/csv\r\n\r\n" + file + "\r\n--limit--\r\n"
+}
+
+impl Browser {
+    fn upload(&mut self, fields: &[(&str, &str)], file: &str) -> Answer {
+        let cookies: Vec<String> =
+            self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let cookies = cookies.join("; ");
+        let kind = "multipart/form-data; boundary=limit";
+        let headers = [("Cookie", cookies.as_str()), ("Content-Type", kind)];
+        let body = with_file(fields, file);
+        self.client.ask("POST", "/console/scrub", &headers, body.as_bytes())
+    }
+}
+
+#[test]
+fn a_campaign_file_is_scrubbed_fetched_and_removed() {
+    let (_place, served, key) = place_with_key();
+    record(&served, &key, json!({"number": NUMBER}));
+    let mut browser = Browser::sign_in(&served, &key);
+    let token = browser.token();
+    let list = "phone,name\n+525512345678,<b>\n+525512345679,b\n12,c\n";
+    let answer = browser.upload(&[("token", &token), ("mode", "enforce"), ("dedupe", "on")], list);
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let job = answer.header("location").unwrap().to_owned();
+    let mut page = String::new();
+    for _ in 0..200 {
+        page = is_page(&browser.get(&job), 200).to_owned();
+        if page.contains("id=\"report\"") {
+            break;
+        }
+        assert!(page.contains("http-equiv=\"refresh\""), "{page}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(page.contains("33.3%") && page.contains("id=\"output-clean\""), "{page}");
+    for (output, text) in [
+        ("clean", "phone,name\n+525512345679,b\n"),
+        ("suppressed", "phone,name\n+525512345678,<b>\n"),
+        ("invalid", "phone,name\n12,c\n"),
+    ] {
+        assert_eq!(browser.get(&format!("{job}/{output}")).text(), text);
+    }
+    let report = browser.get(&format!("{job}/report"));
+    assert_eq!(report.is(200)["suppressed"], 1);
+    is_page(&browser.get(&format!("{job}/nothing")), 404);
+    assert!(browser.get("/console/scrub").text().contains("id=\"jobs\""));
+    assert_eq!(browser.send(&format!("{job}/delete"), &[]).status, 303);
+    is_page(&browser.get(&job), 404);
+    assert!(!served.log().contains("5512345678"));
+}
+
+#[test]
+fn a_file_without_token_or_with_a_wrong_question_is_not_scrubbed() {
+    let (_place, served, key) = place_with_key();
+    let mut browser = Browser::sign_in(&served, &key);
+    let token = browser.token();
+    is_page(&browser.upload(&[("token", "x")], "phone\n1\n"), 403);
+    is_page(&browser.upload(&[], "phone\n1\n"), 403);
+    for wrong in [("mode", "x"), ("category", "x"), ("region", "XX")] {
+        let answer =
+            browser.upload(&[("token", &token), wrong, ("column", "kept \"")], "phone\n1\n");
+        let page = is_page(&answer, 422);
+        assert!(page.contains("role=\"alert\"") && page.contains("kept &#34;"), "{page}");
+    }
+    assert!(!browser.get("/console/scrub").text().contains("id=\"jobs\""));
+}
+
+#[test]
+fn a_sender_is_set_up_with_its_texts_or_stays_off() {
+    let (_place, served, key) = place_with_key();
+    let mut browser = Browser::sign_in(&served, &key);
+    let path = "/console/capture/sender";
+    let own =
+        [("sender", "acme"), ("channel", "whatsapp"), ("languages", "es"), ("language", "es")];
+    let without = [&own[..], &[("capture", "on"), ("words", HOSTILE)]].concat();
+    let answer = browser.send(path, &without);
+    let page = is_page(&answer, 422);
+    assert!(page.contains("role=\"alert\"") && !page.contains("<script>alert"), "{page}");
+    let linked = [("capture", "on"), ("confirmation-es", "Más ofertas en https://acme.example")];
+    let answer = browser.send(path, &[&own[..], &linked].concat());
+    let page = is_page(&answer, 422);
+    assert!(page.contains("<b>link</b>") && page.contains("aria-invalid"), "{page}");
+    let text = "Listo: no recibirá más mensajes de marketing de Acme.";
+    let fine = [
+        ("capture", "on"),
+        ("confirmation-es", text),
+        ("buttons", "Ya no"),
+        ("holds_likely", "on"),
+    ];
+    let answer = browser.send(path, &[&own[..], &fine].concat());
+    let to = answer.header("location").unwrap_or_else(|| panic!("{}", answer.text())).to_owned();
+    assert!(is_page(&browser.get(&to), 200).contains(text));
+    let fields = [("of", "whatsapp acme"), ("text", "BAJA")];
+    let answer = browser.send("/console/capture/try", &fields);
+    let page = is_page(&answer, 200);
+    assert!(page.contains("i-opt_out\"") && page.contains(text), "{page}");
+    let fields = [("of", "whatsapp acme"), ("button", "Ya no")];
+    assert!(browser.send("/console/capture/try", &fields).text().contains("i-opt_out\""));
+    let fields = [("text", "cancel my order")];
+    assert!(browser.send("/console/capture/try", &fields).text().contains("i-none\""));
+    let all = served.client().with_key(&key).get("/v1/optouts").is(200);
+    assert!(all["items"].as_array().unwrap().is_empty());
+    for (footer, is_fine) in [("Responde BAJA para no recibir más", true), ("Acme SA", false)] {
+        let fields = [("body", "Hoy 20 % en todo"), ("footer", footer), ("language", "es")];
+        let answer = browser.send("/console/capture/template", &fields);
+        assert_eq!(answer.text().contains("message good"), is_fine, "{footer}");
     }
 }

@@ -5,8 +5,8 @@
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
 //! - `capturing`: replies, and confirmations through an endpoint.
-//! - `scrubbing`: campaign files, uploaded.
 //! - `console`: the pages.
+//! - `scrubbing`: campaign files, uploaded.
 //! - `handbook`: the steps of `docs/integration.md`.
 //! - `webhooks`: what providers sign and post.
 //! - `rechecking`: scrubbed lists, before they are handed on.

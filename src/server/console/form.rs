@@ -23,6 +23,10 @@ pub(super) const TOKEN: &str = "token";
 pub(super) struct Fields(Vec<(String, String)>);
 
 impl Fields {
+    pub(super) fn push(&mut self, name: String, value: String) {
+        self.0.push((name, value));
+    }
+
     /// Those of an address.
     pub(super) fn of_query(uri: &Uri) -> Fields {
         let read = Query::<Vec<(String, String)>>::try_from_uri(uri);

@@ -9,6 +9,7 @@
 
 mod api;
 mod audience;
+mod capture;
 mod chart;
 mod form;
 mod keys;
@@ -16,6 +17,7 @@ mod language;
 mod look;
 mod number;
 mod record;
+mod scrub;
 mod session;
 mod sign_in;
 mod texts;
@@ -51,6 +53,14 @@ pub(super) fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/console/record/resubscribe", post(record::resubscribe))
         .route("/console/keys", get(keys::page).post(keys::create))
         .route("/console/keys/{id}/revoke", get(keys::ask_to_revoke).post(keys::revoke))
+        .route("/console/scrub", get(scrub::page).post(scrub::begin))
+        .route("/console/scrub/{id}", get(scrub::job))
+        .route("/console/scrub/{id}/delete", post(scrub::remove))
+        .route("/console/scrub/{id}/{output}", get(scrub::output))
+        .route("/console/capture", get(capture::page))
+        .route("/console/capture/sender", get(capture::sender).post(capture::save))
+        .route("/console/capture/try", post(capture::try_message))
+        .route("/console/capture/template", post(capture::check_template))
         .route("/console/tour", get(tour::page))
         .route("/console/api", get(api::page))
         .route("/console/sign-in", get(sign_in::page).post(sign_in::enter))

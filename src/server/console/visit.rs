@@ -138,6 +138,8 @@ impl Visit {
         page(opens(KeyScope::Export), "/console/audience", t.audience);
         let records = opens(KeyScope::Add) || opens(KeyScope::Resubscribe);
         page(records || opens(KeyScope::Check), "/console/record", t.person);
+        page(opens(KeyScope::Check), "/console/scrub", t.scrub);
+        page(opens(KeyScope::Admin), "/console/capture", t.capture);
         page(opens(KeyScope::Admin), "/console/keys", t.keys);
         page(true, "/console/tour", t.tour);
         page(true, "/console/api", t.api);

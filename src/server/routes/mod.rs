@@ -11,7 +11,7 @@ mod messages;
 pub(super) mod number;
 mod recheck;
 pub(super) mod record;
-mod scrub;
+pub(super) mod scrub;
 mod sent;
 mod service;
 mod stats;
