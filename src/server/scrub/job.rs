@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use axum::body::Body;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
 use super::spool::{Room, Spool};
 use super::upload::Upload;
@@ -220,7 +220,7 @@ impl Job {
 }
 
 /// Scrubs what is uploaded. However it ends, the job has an outcome then.
-pub(super) fn work(app: &App, job: &Job, upload: Upload) {
+pub(super) fn work(app: &App, job: &Job, upload: Upload, place: OwnedSemaphorePermit) {
     /// Whoever waits would wait for ever.
     struct Ending<'a>(&'a Job);
     impl Drop for Ending<'_> {
@@ -230,11 +230,14 @@ pub(super) fn work(app: &App, job: &Job, upload: Upload) {
         }
     }
     let _ending = Ending(job);
-    job.end(match scrub(app, job, upload) {
+    let outcome = match scrub(app, job, upload) {
         Ok(done) => Outcome::Done(Arc::new(done)),
         Err(Unscrubbed::Refused(problem)) => Outcome::Failed(problem),
         Err(Unscrubbed::Failed(error)) => Outcome::Failed(refused(app, job, &error)),
-    });
+    };
+    // Whoever sees the outcome may begin the next.
+    drop(place);
+    job.end(outcome);
 }
 
 enum Unscrubbed {

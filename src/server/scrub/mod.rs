@@ -82,10 +82,7 @@ impl ScrubJobs {
         let job = Arc::new(job.map_err(|error| unwritten(app, &error))?);
         let (feed, upload) = upload::channel(job.clone());
         let (working, of) = (job.clone(), app.clone());
-        let work = move || {
-            job::work(&of, &working, upload);
-            drop(place);
-        };
+        let work = move || job::work(&of, &working, upload, place);
         let thread = thread::Builder::new().name("optout-scrub".to_owned()).spawn(work);
         let thread =
             thread.map_err(|_| Problem::new(Kind::Overloaded, "no thread is left for a scrub"))?;
