@@ -245,6 +245,8 @@ impl Folder {
                 };
             }
             c if is_emoji(c) => self.emoji(c),
+            // A hyphen between blanks is a dash.
+            '-' if self.gap >= Gap::Blank => self.widen(Gap::Comma),
             _ => {}
         }
         if !c.is_whitespace() {

@@ -166,7 +166,8 @@ pub struct Lexicon {
     buttons: Map<Intent>,
     patterns: Vec<Pattern>,
     by_word: Map<Vec<u32>>,
-    by_prefix: Vec<(Box<str>, u32)>,
+    /// By the first letter, since each word of a message is held against them.
+    by_prefix: HashMap<char, Vec<(Box<str>, u32)>, FixedState>,
     by_class: Vec<Vec<u32>>,
     near: Near<Tag>,
     slips: Vec<Slip>,
@@ -349,7 +350,10 @@ impl Lexicon {
         for test in first {
             match test {
                 Test::Word(word) => self.by_word.entry(word).or_default().push(number),
-                Test::Prefix(stem) => self.by_prefix.push((stem, number)),
+                Test::Prefix(stem) => {
+                    let first = stem.chars().next().unwrap_or_default();
+                    self.by_prefix.entry(first).or_default().push((stem, number));
+                }
                 Test::Class(bit) => {
                     if let Some(list) = self.by_class.get_mut(usize::from(bit)) {
                         list.push(number);
@@ -380,6 +384,20 @@ impl Lexicon {
     /// The lone words that can be recognised when misspelled.
     pub(super) fn slips(&self) -> &[Slip] {
         &self.slips
+    }
+
+    /// The words that have classes, each with a language that has it.
+    pub fn plain_words(&self) -> Vec<(&'static str, String)> {
+        let mut all = Vec::new();
+        for (word, entry) in &self.words {
+            for tag in &entry.tags {
+                if let Some(language) = LANGUAGES.get(tag.languages.trailing_zeros() as usize) {
+                    all.push((*language, word.to_string()));
+                }
+            }
+        }
+        all.sort_unstable();
+        all
     }
 
     /// What the payload or the text of a button says.
@@ -543,7 +561,8 @@ impl Scan<'_> {
             if let Some(list) = self.lexicon.by_word.get(text) {
                 seen(list, tags);
             }
-            for (stem, number) in &self.lexicon.by_prefix {
+            let first = text.chars().next().unwrap_or_default();
+            for (stem, number) in self.lexicon.by_prefix.get(&first).into_iter().flatten() {
                 if text.starts_with(&**stem) {
                     seen(&[*number], tags);
                 }

@@ -13,7 +13,10 @@ use super::fold::Gap;
 use super::lexicon::{Classes, Lexicon, Reading};
 
 /// How many buckets features are hashed to.
-pub const BUCKETS: usize = 1 << 17;
+pub const BUCKETS: usize = 1 << BITS;
+
+/// Fewer make words share their weights with others.
+const BITS: u32 = 18;
 
 /// How many intents there are.
 pub const INTENTS: usize = Intent::ALL.len();
@@ -494,5 +497,5 @@ fn step(hash: u64, byte: u8) -> u64 {
 }
 
 fn bucket(hash: u64) -> u32 {
-    ((hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 47) as u32
+    ((hash ^ (hash >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - BITS)) as u32
 }

@@ -266,7 +266,9 @@ fn misspelled(lexicon: &Lexicon, known: Known, reading: &Reading, core: &[usize]
         if tag.classes & known.ordinary != 0 || best.is_some() || lexicon.lone(text).is_some() {
             return None;
         }
-        best = Some(nearest(lexicon, text, core.len() > 1 || tag.classes != 0)?);
+        // A word of leaving may be the very slip; one that means something else hardly is.
+        let surer = core.len() > 1 || tag.classes & !known.leaving != 0;
+        best = Some(nearest(lexicon, text, surer)?);
     }
     let (intent, word) = best?;
     // Only a stop word keeps its meaning with something beside it.

@@ -5,12 +5,15 @@
 //! train-intent cross [--errors] [--curve] [--caught=0 ...]
 //!                                    five folds of the training data, each read by a detector
 //!                                    that was trained on the other four
+//! train-intent score FILE...         messages of other files, read with data/intent/weights.bin
 //! train-intent phrases               how often each phrase of the lexicon is right
 //! train-intent words                 the words of the training data that have no class
 //! ```
 //!
 //! The same data gives the same bytes: order and start are fixed, and nothing is drawn at random
 //! but by a fixed seed. Run it from the repository's root.
+
+mod augment;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,10 +26,13 @@ use rayon::prelude::*;
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const FOLDS: usize = 5;
-const EPOCHS: usize = 24;
+const EPOCHS: usize = 8;
 const RATE: f32 = 0.1;
 /// How strongly weights are drawn to zero.
 const DECAY: f32 = 1e-4;
+/// How many other messages are made of each, and how much one counts beside it.
+const VARIANTS: usize = 5;
+const VARIANT: f32 = 0.35;
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +42,10 @@ fn main() -> Result<(), Failure> {
         Some("cross") => {
             let curve = arguments.iter().any(|it| it == "--curve");
             cross(errors, curve, thresholds(&arguments))
+        }
+        Some("score") => {
+            let files = arguments[1..].iter().filter(|it| !it.starts_with("--"));
+            score(&files.map(PathBuf::from).collect::<Vec<_>>(), errors, thresholds(&arguments))
         }
         Some("phrases") => phrases(),
         Some("words") => words(),
@@ -154,9 +164,7 @@ fn training_rows() -> Result<Vec<Row>, Failure> {
 fn train_all() -> Result<(), Failure> {
     let lexicon = lexicon()?;
     let rows = training_rows()?;
-    let features = all_features(&lexicon, &rows);
-    let picked: Vec<usize> = (0..rows.len()).collect();
-    let model = train(&rows, &features, &picked, checksum()?);
+    let model = train(&rows, &lessons(&lexicon, &rows), &|_| true, checksum()?);
     std::fs::write("data/intent/weights.bin", model.to_bytes())?;
     println!("{} messages", rows.len());
     Ok(())
@@ -164,62 +172,126 @@ fn train_all() -> Result<(), Failure> {
 
 type Features = Vec<(u32, f32)>;
 
-fn all_features(lexicon: &Lexicon, rows: &[Row]) -> Vec<Features> {
+/// A message as the model learns it.
+struct Lesson {
+    /// Which row it is or was made from.
+    row: usize,
+    features: Features,
+    weight: f32,
+}
+
+/// Room for the intents that a processor can work on at once.
+const LANES: usize = 8;
+
+fn lessons(lexicon: &Lexicon, rows: &[Row]) -> Vec<Lesson> {
     let kinds = Kinds::new(lexicon);
-    let of = |row: &Row| {
-        let reading = lexicon.read(&row.text);
+    let of = |text: &str| {
+        let reading = lexicon.read(text);
         model::features(lexicon, &kinds, &reading, 0, reading.folded.len())
     };
-    rows.par_iter().map(of).collect()
+    let words = augment::Words::new(rows, lexicon);
+    rows.par_iter()
+        .enumerate()
+        .flat_map_iter(|(number, row)| {
+            let mut all = vec![Lesson { row: number, features: of(&row.text), weight: 1.0 }];
+            let mut random = augment::Random::of(number);
+            for _ in 0..VARIANTS {
+                let text = words.variant(row, &mut random);
+                all.push(Lesson { row: number, features: of(&text), weight: VARIANT });
+            }
+            all
+        })
+        .collect()
 }
 
 /// Logistic regression over the five intents, by stochastic gradients with a rate for each weight.
-fn train(rows: &[Row], features: &[Features], picked: &[usize], trained_on: u64) -> Model {
+/// The weights are the mean of those after each later epoch: the last one leans to its last rows.
+fn train(
+    rows: &[Row],
+    lessons: &[Lesson],
+    picked: &dyn Fn(usize) -> bool,
+    trained_on: u64,
+) -> Model {
+    let mut order: Vec<usize> = (0..lessons.len()).filter(|&it| picked(lessons[it].row)).collect();
+    let kept = seen_again(lessons, &order);
+    let mut learned = Learned::default();
+    let mut sums = vec![[0f32; INTENTS]; BUCKETS];
+    let mut random = 0x9E37_79B9_7F4A_7C15u64;
+    for epoch in 0..EPOCHS {
+        shuffle(&mut order, &mut random);
+        for &at in &order {
+            learned.learn(&kept[at], rows[lessons[at].row].label, lessons[at].weight);
+        }
+        if epoch >= EPOCHS / 2 {
+            for (sum, row) in sums.iter_mut().zip(&learned.weights) {
+                sum.iter_mut().zip(row).for_each(|(sum, weight)| *sum += weight);
+            }
+        }
+    }
+    let mean = (EPOCHS - EPOCHS / 2) as f32;
+    sums.iter_mut().flatten().for_each(|it| *it /= mean);
+    Model::quantise(&sums, learned.bias, trained_on)
+}
+
+/// The features of the lessons without those that occur once: they teach nothing about others.
+fn seen_again(lessons: &[Lesson], picked: &[usize]) -> Vec<Features> {
     let mut counts = vec![0u32; BUCKETS];
-    for &row in picked {
-        let mut buckets: Vec<u32> = features[row].iter().map(|it| it.0).collect();
+    for &at in picked {
+        let mut buckets: Vec<u32> = lessons[at].features.iter().map(|it| it.0).collect();
         buckets.sort_unstable();
         buckets.dedup();
         buckets.iter().for_each(|&it| counts[it as usize] += 1);
     }
-    let mut weights = vec![[0f32; INTENTS]; BUCKETS];
-    let mut squares = vec![[1e-3f32; INTENTS]; BUCKETS];
-    let (mut bias, mut bias_squares) = ([0f32; INTENTS], [1e-3f32; INTENTS]);
-    let mut order = picked.to_vec();
-    let mut random = 0x9E37_79B9_7F4A_7C15u64;
-    for _ in 0..EPOCHS {
-        shuffle(&mut order, &mut random);
-        for &row in &order {
-            let mut scores = bias;
-            for &(bucket, value) in &features[row] {
-                if counts[bucket as usize] > 1 {
-                    for (score, weight) in scores.iter_mut().zip(weights[bucket as usize]) {
-                        *score += weight * value;
-                    }
-                }
-            }
-            let shares = softmax(&scores);
-            let wanted = rows[row].label;
-            let errors: Scores = std::array::from_fn(|at| {
-                shares[at] - f32::from(u8::from(Intent::ALL[at] == wanted))
-            });
-            for &(bucket, value) in &features[row] {
-                if counts[bucket as usize] > 1 {
-                    let bucket = bucket as usize;
-                    for at in 0..INTENTS {
-                        let slope = errors[at] * value + DECAY * weights[bucket][at];
-                        squares[bucket][at] += slope * slope;
-                        weights[bucket][at] -= RATE * slope / squares[bucket][at].sqrt();
-                    }
-                }
-            }
-            for at in 0..INTENTS {
-                bias_squares[at] += errors[at] * errors[at];
-                bias[at] -= 0.1 * errors[at] / bias_squares[at].sqrt();
-            }
+    let again = |it: &(u32, f32)| counts[it.0 as usize] > 1;
+    lessons.iter().map(|it| it.features.iter().copied().filter(again).collect()).collect()
+}
+
+/// Weights and, for the rates, the squares of their slopes.
+struct Learned {
+    weights: Vec<[f32; LANES]>,
+    squares: Vec<[f32; LANES]>,
+    bias: Scores,
+    bias_squares: Scores,
+}
+
+impl Default for Learned {
+    fn default() -> Learned {
+        Learned {
+            weights: vec![[0.0; LANES]; BUCKETS],
+            squares: vec![[1e-3; LANES]; BUCKETS],
+            bias: [0.0; INTENTS],
+            bias_squares: [1e-3; INTENTS],
         }
     }
-    Model::quantise(&weights, bias, trained_on)
+}
+
+impl Learned {
+    fn learn(&mut self, features: &[(u32, f32)], wanted: Intent, weight: f32) {
+        let mut scores = [0f32; LANES];
+        scores[..INTENTS].copy_from_slice(&self.bias);
+        for &(bucket, value) in features {
+            let row = &self.weights[bucket as usize];
+            scores.iter_mut().zip(row).for_each(|(score, weight)| *score += weight * value);
+        }
+        let shares = softmax(&std::array::from_fn(|at| scores[at]));
+        let mut errors = [0f32; LANES];
+        for (at, &intent) in Intent::ALL.iter().enumerate() {
+            errors[at] = weight * (shares[at] - f32::from(u8::from(intent == wanted)));
+        }
+        for &(bucket, value) in features {
+            let row = &mut self.weights[bucket as usize];
+            let squares = &mut self.squares[bucket as usize];
+            for at in 0..LANES {
+                let slope = errors[at] * value + DECAY * row[at];
+                squares[at] += slope * slope;
+                row[at] -= RATE * slope / squares[at].sqrt();
+            }
+        }
+        for at in 0..INTENTS {
+            self.bias_squares[at] += errors[at] * errors[at];
+            self.bias[at] -= RATE * errors[at] / self.bias_squares[at].sqrt();
+        }
+    }
 }
 
 fn softmax(scores: &Scores) -> Scores {
@@ -238,18 +310,18 @@ fn shuffle(order: &mut [usize], random: &mut u64) {
     }
 }
 
-fn cross(errors: bool, curve: bool, thresholds: Thresholds) -> Result<(), Failure> {
+fn cross(errors: bool, with_curve: bool, thresholds: Thresholds) -> Result<(), Failure> {
     let lexicon = lexicon()?;
     let rows = training_rows()?;
-    let features = all_features(&lexicon, &rows);
+    let lessons = lessons(&lexicon, &rows);
     // By the text, so that a message stays in its fold when others are added.
     let fold = |row: &Row| xxhash_rust::xxh3::xxh3_64(row.text.as_bytes()) as usize % FOLDS;
     let folds: Vec<usize> = rows.iter().map(fold).collect();
     let detectors: Vec<Detector> = (0..FOLDS)
         .into_par_iter()
         .map(|fold| {
-            let picked: Vec<usize> = (0..rows.len()).filter(|&it| folds[it] != fold).collect();
-            Detector::new(lexicon.clone(), train(&rows, &features, &picked, 0))
+            let picked = |row: usize| folds[row] != fold;
+            Detector::new(lexicon.clone(), train(&rows, &lessons, &picked, 0))
         })
         .collect();
     let answers = |thresholds: Thresholds| -> Vec<Answer> {
@@ -257,21 +329,65 @@ fn cross(errors: bool, curve: bool, thresholds: Thresholds) -> Result<(), Failur
         let detectors: Vec<Detector> = detectors.iter().map(ready).collect();
         rows.par_iter().zip(&folds).map(|(row, &fold)| answer(&detectors[fold], row)).collect()
     };
-    if !curve {
-        report(&rows, &answers(thresholds), errors);
-        return Ok(());
-    }
-    println!("{HEAD}");
-    for step in -2..8i8 {
-        let caught = f32::from(step) / 2.0;
-        let clear = thresholds.clear.max(caught);
-        let mut tally = Tally::default();
-        for (row, answer) in rows.iter().zip(answers(Thresholds { caught, clear, ..thresholds })) {
-            tally.counts[place(row.label)][place(answer.intent)] += 1;
-        }
-        println!("{}", line(&format!("caught {caught}"), &tally));
+    report(&rows, &answers(thresholds), errors);
+    if with_curve {
+        curve(&rows, thresholds, answers);
     }
     Ok(())
+}
+
+/// Reads other messages with the weights that are there.
+fn score(files: &[PathBuf], errors: bool, thresholds: Thresholds) -> Result<(), Failure> {
+    let mut others = Vec::new();
+    for file in files {
+        others.extend(read(file)?);
+    }
+    let model = Model::from_bytes(&std::fs::read("data/intent/weights.bin")?)?;
+    let detector = Detector::new(lexicon()?, model);
+    let at = |thresholds: Thresholds| -> Vec<Answer> {
+        let detector = detector.clone().with_thresholds(thresholds);
+        others.par_iter().map(|row| answer(&detector, row)).collect()
+    };
+    report(&others, &at(thresholds), errors);
+    curve(&others, thresholds, at);
+    Ok(())
+}
+
+/// How recall and false answers go against each other.
+fn curve(rows: &[Row], thresholds: Thresholds, answers: impl Fn(Thresholds) -> Vec<Answer>) {
+    let tally_at = |caught: f32, clear: f32| {
+        let mut tally = Tally::default();
+        let thresholds = Thresholds { caught, clear, ..thresholds };
+        for (row, answer) in rows.iter().zip(answers(thresholds)) {
+            tally.counts[place(row.label)][place(answer.intent)] += 1;
+        }
+        tally
+    };
+    let share = |tally: &Tally, label: Intent, of: &[Intent]| {
+        100.0 * f64::from(tally.of(label, of)) / f64::from(tally.all(label).max(1))
+    };
+    let both = [Intent::OptOut, Intent::OptOutLikely];
+    println!("{HEAD}");
+    for most in [2.0, 3.0, 4.0, 5.0, 6.0, 8.0] {
+        for step in -40..60i8 {
+            let caught = f32::from(step) / 10.0;
+            let tally = tally_at(caught, thresholds.clear.max(caught));
+            if share(&tally, Intent::None, &both) <= most {
+                println!("{}", line(&format!("caught {caught}"), &tally));
+                break;
+            }
+        }
+    }
+    for most in [1.0, 1.5, 2.0] {
+        for step in 0..60i8 {
+            let clear = f32::from(step) / 10.0;
+            let tally = tally_at(thresholds.caught.min(clear), clear);
+            if share(&tally, Intent::None, &[Intent::OptOut]) <= most {
+                println!("{}", line(&format!("clear {clear}"), &tally));
+                break;
+            }
+        }
+    }
 }
 
 fn phrases() -> Result<(), Failure> {
