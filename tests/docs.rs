@@ -1,7 +1,9 @@
-//! Does `docs/format.md` say the numbers that the code has?
+//! Does `docs/format.md` say the numbers that the code has, and `docs/security.md` the tests?
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::mem::{offset_of, size_of};
+use std::path::Path;
 
 use optout::event::{Action, Category, Ground, Source, Tier};
 use optout::journal::format::{
@@ -155,4 +157,33 @@ fn every_code_has_its_word() {
     let expected: Vec<Vec<String>> =
         actions.chain(sources).chain(tiers).chain(grounds).chain(categories).collect();
     assert_eq!(rows("Codes")[1..], expected);
+}
+
+/// The code of all files below a folder.
+fn code(folder: &Path) -> String {
+    let mut code = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            code.push_str(&self::code(&path));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            code.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    code
+}
+
+#[test]
+fn the_tests_that_security_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let code = code(&root.join("src")) + &code(&root.join("tests"));
+    let security = fs::read_to_string(root.join("docs/security.md")).unwrap();
+    let is_name = |it: &str| {
+        it.matches('_').count() >= 2 && it.bytes().all(|c| c == b'_' || c.is_ascii_alphanumeric())
+    };
+    let names: Vec<&str> = security.split('`').filter(|it| is_name(it)).collect();
+    assert!(names.len() > 40);
+    for name in names {
+        assert!(code.contains(&format!("fn {name}(")), "there is no test {name}");
+    }
 }

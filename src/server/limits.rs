@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Connections at the same time; more wait to be accepted.
+    /// Connections at the same time, if the system lets the process have as many open files; more
+    /// wait for a second, and are then refused.
     pub connections: usize,
     /// Bytes of a body.
     pub body_bytes: usize,
@@ -32,8 +33,10 @@ pub struct Limits {
     pub body_time: Duration,
     /// How long a request may take until its answer begins.
     pub request_time: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may take for `write_bytes` of an answer, or for all that is left.
     pub write_time: Duration,
+    /// What a client has to take of an answer in `write_time`.
+    pub write_bytes: usize,
     /// How long requests may go on when the server ends.
     pub drain_time: Duration,
     /// Questions that are looked at at the same time.
@@ -88,6 +91,7 @@ impl Default for Limits {
             body_time: seconds(30),
             request_time: seconds(60),
             write_time: seconds(30),
+            write_bytes: 64 << 10,
             drain_time: seconds(10),
             questions: 4,
             questions_waiting: 256,

@@ -19,6 +19,7 @@ mod capture;
 mod connections;
 mod console;
 mod deliver;
+mod descriptors;
 mod guard;
 mod idempotency;
 mod keys;
@@ -33,6 +34,7 @@ mod sent;
 mod service;
 mod views;
 mod webhooks;
+mod wire;
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};

@@ -85,6 +85,7 @@ kinds! {
     InProgress = CONFLICT, "The same request is being answered";
     TooLarge = PAYLOAD_TOO_LARGE, "The request is too large";
     UriTooLong = URI_TOO_LONG, "The address is too long";
+    HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE, "The headers are too large";
     NotPlain = UNSUPPORTED_MEDIA_TYPE, "The body is not the file itself";
     NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not JSON";
     NotForm = UNSUPPORTED_MEDIA_TYPE, "The body is no form";
@@ -141,6 +142,21 @@ impl Problem {
     /// In how many seconds to ask again.
     pub(super) fn seconds(&self) -> Option<u64> {
         self.retry_after
+    }
+
+    /// The bytes of an answer on a connection that ends with it, where no request could be read.
+    pub(super) fn alone(&self) -> Vec<u8> {
+        let body = serde_json::to_vec(self).unwrap_or_default();
+        let status = self.status();
+        let again = self.retry_after.map(|seconds| format!("retry-after: {seconds}\r\n"));
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\n\
+             content-length: {}\r\ncache-control: no-store\r\n\
+             x-content-type-options: nosniff\r\n{}connection: close\r\n\r\n",
+            body.len(),
+            again.unwrap_or_default(),
+        );
+        [head.into_bytes(), body].concat()
     }
 
     /// Says when to ask again.

@@ -71,7 +71,7 @@ fn large_and_many_headers_and_long_queries_are_refused() {
     served.client().get(&format!("/v1/stats?{pairs}")).refuses(422);
     let many: Vec<(String, &str)> = (0..100).map(|it| (format!("X-{it}"), "1")).collect();
     let many: Vec<(&str, &str)> = many.iter().map(|(name, value)| (&**name, *value)).collect();
-    assert_eq!(served.client().ask("GET", "/healthz", &many, b"").status, 431);
+    served.client().ask("GET", "/healthz", &many, b"").refuses(431);
     let large = "a".repeat(64 << 10);
     let mut client = served.client();
     let _ = client.try_send(format!("GET /healthz HTTP/1.1\r\nX: {large}\r\n\r\n").as_bytes());
@@ -173,7 +173,7 @@ fn whoever_takes_nothing_of_a_download_loses_it() {
 }
 
 #[test]
-fn more_connections_than_there_are_places_wait() {
+fn more_connections_than_there_are_places_wait_and_are_told_to_come_back() {
     let place = Place::new();
     let served = place.serve_with(|limits| limits.connections = 2);
     let mut first = served.client();
@@ -184,6 +184,15 @@ fn more_connections_than_there_are_places_wait() {
     third.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
     drop(first);
     third.answer().unwrap().is(200);
+    // Who waits for long is told to come back.
+    let mut fourth = served.client();
+    fourth.send(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = fourth.answer().unwrap();
+    answer.refuses(503);
+    assert!(answer.header("retry-after").is_some() && fourth.is_closed());
+    drop(third);
+    served.client().get("/healthz").is(200);
+    second.get("/healthz").is(200);
 }
 
 #[test]

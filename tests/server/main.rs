@@ -4,6 +4,7 @@
 //! - `asking`: lists, downloads, one person, many recipients, counts.
 //! - `access`: keys, scopes, rates, what is logged.
 //! - `bounds`: what is too large, too slow or malformed.
+//! - `hostile`: what somebody tries who means harm.
 //! - `capturing`: replies, and confirmations through an endpoint.
 //! - `console`: the pages.
 //! - `scrubbing`: campaign files, uploaded.
@@ -23,6 +24,7 @@ mod console;
 #[cfg(feature = "cli")]
 mod handbook;
 mod harness;
+mod hostile;
 mod rechecking;
 mod recording;
 mod scrubbing;

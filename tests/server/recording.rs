@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use optout::disk::{Faults, MemoryDisk};
+use base64::prelude::{BASE64_STANDARD, Engine};
+use hmac::{Hmac, KeyInit, Mac};
+use optout::capture::{Provider, Secret, SenderSettings};
+use optout::disk::{Faults, MemoryDisk, RealDisk};
 use optout::number::{Folding, Number, fold};
-use optout::server::KeyScope;
+use optout::server::{CaptureFile, KeyScope};
 use optout::store::{self, Reader};
 use optout::time::Timestamp;
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::harness::{Client, JSON, Place, Served};
 
@@ -284,32 +288,73 @@ fn spawn(place: &Place) -> (std::process::Child, std::net::SocketAddr) {
     (child, told["listening"].as_str().unwrap().parse().unwrap())
 }
 
-/// Posts one opt-out after another until the server has gone; what was acknowledged.
-fn post_until_gone(address: std::net::SocketAddr, next: &AtomicU64) -> Vec<(u64, u64)> {
+/// How opt-outs come in.
+#[derive(Clone, Copy)]
+enum Way {
+    /// Posted by a program.
+    Posted,
+    /// Delivered by a provider that signs.
+    Delivered,
+}
+
+const SECRET: &str = "a-good-secret";
+
+/// A sender whose provider signs.
+fn set_up(place: &Place) {
+    let mut settings = SenderSettings::new("own", "sms");
+    settings.provider = Provider::Generic { secret: Secret::new(SECRET) };
+    CaptureFile::open(Arc::new(RealDisk::new(place.store()))).unwrap().set(&settings).unwrap();
+}
+
+/// The request that opts somebody out.
+fn request(way: Way, number: u64) -> String {
+    let (path, headers, body) = match way {
+        Way::Posted => {
+            (OPT_OUTS, String::new(), json!({"number": format!("+{number}")}).to_string())
+        }
+        Way::Delivered => {
+            let id = format!("delivery-{number}");
+            let message = json!({"number": format!("+{number}"), "text": "STOP", "message_id": id});
+            let (body, time) = (message.to_string(), Timestamp::now().as_millis() / 1000);
+            let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+            mac.update(format!("{id}.{time}.{body}").as_bytes());
+            let tag = BASE64_STANDARD.encode(mac.finalize().into_bytes());
+            let headers = format!(
+                "webhook-id: {id}\r\nwebhook-timestamp: {time}\r\nwebhook-signature: v1,{tag}\r\n"
+            );
+            ("/webhooks/generic/own", headers, body)
+        }
+    };
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{headers}");
+    format!("{head}Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+/// Sends one opt-out after another until the server has gone; what was acknowledged.
+fn post_until_gone(address: std::net::SocketAddr, next: &AtomicU64, way: Way) -> Vec<(u64, u64)> {
     let mut acknowledged = Vec::new();
     let mut client = Client::new(address);
     loop {
         let number = 525_510_000_000 + next.fetch_add(1, Ordering::Relaxed);
-        let body = json!({"number": format!("+{number}")}).to_string();
-        let head =
-            "POST /v1/optouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n";
-        let request = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
-        if !client.try_send(request.as_bytes()) {
+        if !client.try_send(request(way, number).as_bytes()) {
             return acknowledged;
         }
         let Some(answer) = client.answer() else { return acknowledged };
-        if answer.status != 200 {
+        if answer.status == 503 {
             return acknowledged;
         }
-        let told: Value = serde_json::from_slice(&answer.body).unwrap();
-        acknowledged.push((told["items"][0]["sequence"].as_u64().unwrap(), number));
+        let told = answer.is(200);
+        acknowledged.push((told["items"][0]["sequence"].as_u64().expect("a sequence"), number));
     }
 }
 
 fn load(address: std::net::SocketAddr, next: &AtomicU64, end: impl FnOnce()) -> Vec<(u64, u64)> {
     thread::scope(|scope| {
-        let clients: Vec<_> =
-            (0..8).map(|_| scope.spawn(|| post_until_gone(address, next))).collect();
+        let clients: Vec<_> = [Way::Posted, Way::Delivered]
+            .repeat(4)
+            .into_iter()
+            .map(|way| scope.spawn(move || post_until_gone(address, next, way)))
+            .collect();
         thread::sleep(Duration::from_millis(150));
         end();
         clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
@@ -329,23 +374,34 @@ fn assert_all_there(place: &Place, acknowledged: &[(u64, u64)]) {
     }
 }
 
+/// How often a server is killed: five times, or as often as OPTOUT_TEST_KILLS says.
+fn kills() -> usize {
+    let said = std::env::var("OPTOUT_TEST_KILLS").ok();
+    said.map_or(5, |text| text.parse().expect("OPTOUT_TEST_KILLS is a number"))
+}
+
 #[test]
 fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     let place = Place::new();
+    set_up(&place);
     let next = AtomicU64::new(0);
     let mut acknowledged = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..kills() {
         let (mut child, address) = spawn(&place);
         acknowledged.extend(load(address, &next, || child.kill().unwrap()));
         child.wait().unwrap();
         assert_all_there(&place, &acknowledged);
     }
-    assert!(acknowledged.len() > 50, "the servers were killed too early to tell anything");
+    assert!(
+        acknowledged.len() > 10 * kills(),
+        "the servers were killed too early to tell anything"
+    );
 }
 
 #[test]
 fn a_signal_ends_the_server_when_what_was_begun_is_answered() {
     let place = Place::new();
+    set_up(&place);
     let next = AtomicU64::new(0);
     let (mut child, address) = spawn(&place);
     let pid = child.id().to_string();

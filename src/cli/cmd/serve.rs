@@ -17,6 +17,7 @@ use crate::output::Output;
 
 pub(crate) fn run(path: &Path, args: &Serve, output: &Output) -> anyhow::Result<Exit> {
     let mut settings = Settings::new(args.listen);
+    dump_nothing();
     settings.policy = policy_of(args.policy.as_deref())?;
     settings.spool.clone_from(&args.spool);
     let log = *output;
@@ -42,3 +43,15 @@ pub(crate) fn run(path: &Path, args: &Serve, output: &Output) -> anyhow::Result<
     output.say("ended: all that was acknowledged is durable");
     Ok(Exit::Done)
 }
+
+/// What a server holds in memory is about people: it is not left behind in a file when it crashes.
+#[cfg(target_os = "linux")]
+fn dump_nothing() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Core);
+    limit.current = Some(0);
+    let _ = setrlimit(Resource::Core, limit);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn dump_nothing() {}

@@ -36,6 +36,7 @@ pub(super) struct Question<'a> {
     /// The region of numbers without calling code, such as MX.
     region: Option<String>,
     /// marketing (if not given), utility or authentication.
+    #[schema(schema_with = super::words::maybe_category)]
     category: Option<String>,
     /// The channel over which it goes, such as whatsapp or sms.
     channel: Option<String>,
@@ -69,6 +70,7 @@ pub(super) struct Verdicts {
 #[derive(Serialize, ToSchema)]
 pub(super) struct VerdictView {
     /// allowed, exempt, suppressed, invalid or unknown.
+    #[schema(schema_with = super::words::verdict)]
     verdict: &'static str,
     /// The number as it was read, or the id.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
@@ -80,6 +82,7 @@ pub(super) struct VerdictView {
     since: Option<Timestamp>,
     /// Where it came from.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(schema_with = super::words::source)]
     source: Option<&'static str>,
     /// The rule that decided.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -14,17 +14,22 @@ pub(super) struct EventView {
     #[schema(example = "+525512345678")]
     number: Option<String>,
     /// opt-out, resubscribe, link, override or retract.
+    #[schema(schema_with = super::words::action)]
     action: &'static str,
     /// When the person acted.
     occurred_at: String,
     /// When it was recorded.
     received_at: String,
+    #[schema(schema_with = super::words::source)]
     source: &'static str,
     channel: String,
     sender: String,
     brand: String,
+    #[schema(schema_with = super::words::tier)]
     tier: &'static str,
+    #[schema(schema_with = super::words::ground)]
     ground: &'static str,
+    #[schema(schema_with = super::words::maybe_category)]
     category: Option<&'static str>,
     #[serde(rename = "override")]
     overrides: bool,

@@ -49,11 +49,14 @@ macro_rules! question {
             /// The zone of dates, such as America/Mexico_City; UTC if not given.
             tz: Option<String>,
             /// received (if not given) or occurred.
+            #[param(schema_with = super::words::clock)]
             clock: Option<String>,
             /// events (if not given), or state: those who opted out in the range and still are at
             /// its end.
+            #[param(schema_with = super::words::view)]
             view: Option<String>,
             /// Only events of this source.
+            #[param(schema_with = super::words::source)]
             source: Option<String>,
             /// Only events on this channel.
             channel: Option<String>,
@@ -90,6 +93,7 @@ question! {
     /// Which events are meant, and which page of them.
     Listed {
         /// Events of a page, 1 to 1,000; 100 if not given.
+        #[param(minimum = 1, maximum = 1000)]
         limit: Option<usize>,
         /// Where the page before ended: its `next`.
         cursor: Option<String>,

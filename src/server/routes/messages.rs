@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 /// the caller, at once and once.
 #[utoipa::path(
     post, path = "/v1/messages", tag = "record", security(("key" = ["add"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same body is taken once and answered alike")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "The same key with the same body is taken once and answered alike")),
     request_body = Messages,
     responses(
         (status = 200, body = Results, description = "What became of the messages, one by one"),

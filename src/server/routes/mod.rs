@@ -16,6 +16,7 @@ mod sent;
 mod service;
 mod stats;
 mod webhooks;
+mod words;
 
 use std::sync::Arc;
 

@@ -29,6 +29,7 @@ pub(super) struct Asked {
     /// The region of a number without calling code, such as MX.
     region: Option<String>,
     /// marketing (if not given), utility or authentication.
+    #[param(schema_with = super::words::category)]
     category: Option<String>,
     /// The channel of the message.
     channel: Option<String>,
@@ -51,6 +52,7 @@ pub(super) struct Standing {
     /// Whether he is opted out of anything.
     opted_out: bool,
     /// Whether he gets the message: allowed, exempt or suppressed.
+    #[schema(schema_with = super::words::decision)]
     verdict: &'static str,
     /// The rule that decided.
     rule: Option<String>,

@@ -52,6 +52,7 @@ macro_rules! item {
             #[schema(example = "2026-03-01T09:30:00Z")]
             occurred_at: Option<String>,
             /// api (if not given), keyword, button, preference, import, registry, agent, carrier.
+            #[schema(schema_with = super::words::maybe_source)]
             source: Option<String>,
             /// The channel on which it was said, such as whatsapp or sms; all if not given.
             channel: Option<String>,
@@ -60,6 +61,7 @@ macro_rules! item {
             /// The brand behind the sender; all if not given.
             brand: Option<String>,
             /// marketing or all. If not given marketing, but all for the words STOPALL and STOP ALL.
+            #[schema(schema_with = super::words::maybe_tier)]
             tier: Option<String>,
             /// The word that the person used.
             word: Option<String>,
@@ -133,6 +135,7 @@ pub(super) enum OptOuts {
     /// Several.
     Many {
         /// Up to 10,000.
+        #[schema(min_items = 1, max_items = 10_000)]
         items: Vec<OptOut>,
     },
 }
@@ -147,6 +150,7 @@ pub(super) enum Resubscribes {
     /// Several.
     Many {
         /// Up to 10,000.
+        #[schema(min_items = 1, max_items = 10_000)]
         items: Vec<Resubscribe>,
     },
 }
@@ -178,6 +182,7 @@ pub(super) struct ItemResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u64>,
     /// added, already, resubscribed, not-listed, refused or invalid.
+    #[schema(schema_with = super::words::outcome)]
     outcome: &'static str,
     /// Whether the person is opted out of anything now.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -190,7 +195,7 @@ pub(super) struct ItemResult {
 /// Records opt-outs. The answer comes when they are durable.
 #[utoipa::path(
     post, path = "/v1/optouts", tag = "record", security(("key" = ["add"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same body is recorded once and answered alike")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "The same key with the same body is recorded once and answered alike")),
     request_body = OptOuts,
     responses(
         (status = 200, body = Recorded, description = "What is recorded and durable, item by item"),
@@ -217,7 +222,7 @@ pub(super) async fn opt_out(
 /// preference or api), or by an operator who says that he overrides it.
 #[utoipa::path(
     post, path = "/v1/resubscribes", tag = "record", security(("key" = ["resubscribe"])),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The same key with the same body is recorded once and answered alike")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]+$", description = "The same key with the same body is recorded once and answered alike")),
     request_body = Resubscribes,
     responses(
         (status = 200, body = Recorded, description = "What is recorded and durable, item by item"),

@@ -23,6 +23,7 @@ use crate::time::Zone;
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// day, week, month, source (if not given), country, campaign, template, sender or word.
+    #[param(schema_with = super::words::by)]
     by: Option<String>,
     /// The first moment: RFC 3339, or a date in the zone.
     from: Option<String>,
@@ -31,8 +32,10 @@ pub(super) struct Asked {
     /// The zone of dates, such as America/Mexico_City; UTC if not given.
     tz: Option<String>,
     /// received (if not given) or occurred.
+    #[param(schema_with = super::words::clock)]
     clock: Option<String>,
     /// Only events of this source.
+    #[param(schema_with = super::words::source)]
     source: Option<String>,
 }
 
