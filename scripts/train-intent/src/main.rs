@@ -287,9 +287,10 @@ impl Learned {
                 row[at] -= RATE * slope / squares[at].sqrt();
             }
         }
-        for at in 0..INTENTS {
-            self.bias_squares[at] += errors[at] * errors[at];
-            self.bias[at] -= RATE * errors[at] / self.bias_squares[at].sqrt();
+        let bias = self.bias.iter_mut().zip(&mut self.bias_squares);
+        for ((bias, squares), error) in bias.zip(errors) {
+            *squares += error * error;
+            *bias -= RATE * error / squares.sqrt();
         }
     }
 }
