@@ -639,7 +639,9 @@ fn the_tour_shows_samples_and_leaves_the_store_as_it_is() {
         let page = is_page(&answer, 200);
         assert_eq!(page.contains("id=\"sample\""), step > 1);
     }
-    assert!(browser.get("/console/tour?step=2").text().contains("<svg"));
+    let page = browser.get("/console/tour?step=2").text().to_owned();
+    // Who came back is not opted out.
+    assert!(page.contains("<svg") && page.contains("<dd>90</dd>") && page.contains("<dd>84</dd>"));
     let all = served.client().with_key(&key).get("/v1/optouts").is(200);
     assert_eq!(all["items"].as_array().unwrap().len(), 0);
 }

@@ -124,18 +124,20 @@ fn sample() -> Option<Reader> {
             details.word = said[mixed(at + 3, 5) as usize].to_owned();
         }
         let number = number(at)?;
-        let event = |details| NewEvent {
+        let event = |details, occurred_at| NewEvent {
             address: number.into(),
             linked: None,
             raw: number.to_string(),
-            occurred_at: moment,
+            occurred_at,
             details,
         };
-        writer.append(vec![event(details.clone())], moment).ok()?;
+        writer.append(vec![event(details.clone(), moment)], moment).ok()?;
         if mixed(at + 31, 12) == 0 {
+            // An opt-out of the same moment would count more.
+            let later = Timestamp::from_millis(moment.as_millis() + 1000);
             let mut back = Details::new(Action::Resubscribe, Source::Keyword);
             (back.channel, back.word) = (details.channel, "START".to_owned());
-            writer.append(vec![event(back)], moment).ok()?;
+            writer.append(vec![event(back, later)], later).ok()?;
         }
     }
     Reader::open_on(disk).ok()
