@@ -117,6 +117,9 @@ fn a_job_gives_its_outputs_as_often_as_they_are_asked_for() {
         assert!(output("receipt").contains("\"sequence\": 1"));
         assert!(!output("rows").is_empty());
     }
+    // The last line of a receipt seals it: it is no JSON as a whole, and must not say so.
+    let receipt = client.get(&format!("/v1/scrub/{id}/receipt"));
+    assert_eq!(receipt.header("content-type"), Some("application/octet-stream"));
     client.get(&format!("/v1/scrub/{id}/other")).refuses(404);
     let listed = client.get("/v1/scrub").is(200);
     assert_eq!(listed["items"][0]["id"], id);

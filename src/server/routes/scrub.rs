@@ -20,7 +20,7 @@ use super::App;
 use super::campaign::{AskedMessage, campaign_of};
 use super::check::region;
 use crate::scrub::{Mode, Report};
-use crate::server::body::{from_path, from_query, json, json_of};
+use crate::server::body::{from_path, from_query, json};
 use crate::server::guard::Access;
 use crate::server::problem::{Kind, Problem};
 use crate::server::scrub::{Job, Outcome, Output, Plan, stream};
@@ -378,7 +378,11 @@ pub(in crate::server) fn output_of(job: Arc<Job>, name: &str) -> Result<Response
     }
     match (name, &done.receipt) {
         ("report", _) => Ok(json(&done.report)),
-        ("receipt", Some(receipt)) => Ok(json_of(receipt.to_text())),
+        ("receipt", Some(receipt)) => {
+            // A line behind it seals it: it is no JSON as a whole.
+            let kind = [(header::CONTENT_TYPE, "application/octet-stream")];
+            Ok((kind, receipt.to_text()).into_response())
+        }
         _ => Err(no_output()),
     }
 }
