@@ -332,9 +332,9 @@ mod tests {
         let mut own = with_footer("es", "");
         own.buttons = vec!["Ver más".to_owned(), "Cancelar suscripción".to_owned()];
         assert_eq!(rules(&own), [""; 0]);
-        own.buttons = vec!["Ver más".to_owned(), "Adiós amigos".to_owned()];
+        own.buttons = vec!["Ver más".to_owned(), "Abrir el mapa".to_owned()];
         assert_eq!(rules(&own), ["way_out"]);
-        assert_eq!(template(&own, Detector::built_in(), &["adiós amigos".to_owned()]), []);
+        assert_eq!(template(&own, Detector::built_in(), &["abrir el mapa".to_owned()]), []);
     }
 
     #[test]
