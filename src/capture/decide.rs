@@ -303,6 +303,9 @@ mod tests {
         assert!(stops(&shop(), &button("id-77", "Cancelar suscripción")));
         // The payload is a program's name for it: it is no message.
         assert!(!stops(&shop(), &button("please remove me from the list", "Show more")));
+        for it in ["Ver más", "Saber mais", "Shop now"] {
+            assert_eq!(by(Some(&shop()), &button("", it)).details, None, "{it}");
+        }
         // Of two that disagree the one that stops counts.
         assert!(stops(&shop(), &button("start", "Unsubscribe")));
         assert_eq!(by(Some(&own), &button("bye_42", "x")).details.unwrap().source, Source::Button);

@@ -189,8 +189,13 @@ impl Detector {
         };
         let reading = self.lexicon.read(text);
         let language = self.lexicon.language(&reading);
-        let found = rules::alone(&self.lexicon, self.known, &reading)
+        let mut found = rules::alone(&self.lexicon, self.known, &reading)
             .unwrap_or_else(|| self.weigh(&reading));
+        // A business wrote it: *Ver más* is no way in which a person asks to leave.
+        let is_button = message.button.is_some() && message.text.is_empty();
+        if is_button && found.rule == "model" && is_short(&reading) {
+            found = Found { intent: Intent::None, matched: String::new(), ..found };
+        }
         verdict(found, language)
     }
 
@@ -221,8 +226,10 @@ impl Detector {
             {
                 Intent::None
             }
-            // Of a single word that no table knows the model knows little: a guess at most.
-            Intent::OptOut if reading.folded.words().len() == 1 => Intent::OptOutLikely,
+            // Of a word or two that no table knows the model knows little: a guess at most.
+            Intent::OptOut if is_short(reading) && phrase(intent, false).is_none() => {
+                Intent::OptOutLikely
+            }
             Intent::OptOut => intent,
             _ if self.asks_in_one_sentence(reading) => Intent::OptOut,
             _ if rules::ends_with_stop_word(&self.lexicon, reading) => Intent::OptOutLikely,
@@ -275,6 +282,11 @@ impl Detector {
             to - from > 2 && lead > self.thresholds.sentence
         })
     }
+}
+
+/// Whether there is little that a model could know it by.
+fn is_short(reading: &Reading) -> bool {
+    reading.folded.words().len() <= 2
 }
 
 /// The lead of an opt-in that speaks of leaving.
