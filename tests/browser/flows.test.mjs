@@ -196,6 +196,7 @@ test('a key is made, shown once, used, and revoked', async () => {
   await other.waitForTimeout(1000);
   await other.goto(`${place.url}/console/audience`);
   await other.locator('#sign-in').waitFor();
+  other.complaints = other.complaints.filter((it) => !it.includes('401'));
   await close(other);
   await close(page);
 });

@@ -29,7 +29,7 @@ before(async () => {
   await close(page);
   pages = {
     audience: '/console/audience?range=all',
-    'audience-empty': '/console/audience?from=1999-01-01&to=1999-01-02&range=own',
+    'audience-empty': '/console/audience?range=all&campaign=nobody',
     person: '/console/numbers/201',
     record: '/console/record',
     scrub: '/console/scrub',
