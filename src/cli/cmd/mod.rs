@@ -1,5 +1,6 @@
 //! One file for each family of commands.
 
+#[cfg(feature = "server")]
 mod campaign;
 #[cfg(feature = "server")]
 mod capture;
@@ -78,6 +79,7 @@ pub(crate) fn run(cli: Cli, output: &Output) -> anyhow::Result<Exit> {
             }
             _ => capture::run(store_path(global)?, &command, output),
         },
+        #[cfg(feature = "server")]
         Command::Campaign(command) => campaign::run(store_path(global)?, &command, output),
         Command::Normalize(args) => normalize::run(&args, output),
         Command::Detect(args) => detect::run(&args, output),
